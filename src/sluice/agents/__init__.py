@@ -1,0 +1,1 @@
+"""Pools, agents, leases and what agents report."""

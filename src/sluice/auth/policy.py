@@ -1,0 +1,59 @@
+"""Who may do what: one pure function, and the only way in."""
+
+from enum import StrEnum
+from typing import assert_never
+
+from sluice.auth.model import (
+    AgentPrincipal,
+    PoolPrincipal,
+    Principal,
+    TaskPrincipal,
+    UserPrincipal,
+)
+
+
+class Permission(StrEnum):
+    """What a route asks for. `PUBLIC` needs no caller at all."""
+
+    PUBLIC = "public"
+    SIGNED_IN = "signed_in"
+    READ = "read"
+    PLAN = "plan"
+    APPLY = "apply"
+    ADMIN_WORKSPACE = "admin_workspace"
+    ADMIN = "admin"
+    REGISTER_AGENT = "register_agent"
+    WORK = "work"
+    TASK_DATA = "task_data"
+
+
+_USER = frozenset(
+    {
+        Permission.PUBLIC,
+        Permission.SIGNED_IN,
+        Permission.READ,
+        Permission.PLAN,
+        Permission.APPLY,
+        Permission.ADMIN_WORKSPACE,
+    }
+)
+_POOL = frozenset({Permission.PUBLIC, Permission.REGISTER_AGENT})
+_AGENT = frozenset({Permission.PUBLIC, Permission.WORK, Permission.TASK_DATA})
+_TASK = frozenset({Permission.PUBLIC, Permission.TASK_DATA})
+
+
+def granted(principal: Principal) -> frozenset[Permission]:
+    """All permissions a caller has; things of others are refused where they are loaded."""
+    match principal:
+        case UserPrincipal(admin=True):
+            return _USER | {Permission.ADMIN}
+        case UserPrincipal():
+            return _USER
+        case PoolPrincipal():
+            return _POOL
+        case AgentPrincipal():
+            return _AGENT
+        case TaskPrincipal():
+            return _TASK
+        case _:
+            assert_never(principal)

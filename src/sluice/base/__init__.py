@@ -1,0 +1,1 @@
+"""Ids, clock, errors and paging: what every other package stands on."""

@@ -1,0 +1,1 @@
+"""Immutable objects, in a directory or a bucket."""

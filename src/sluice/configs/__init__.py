@@ -1,0 +1,1 @@
+"""Configuration versions: uploaded archives, checked before they are kept."""

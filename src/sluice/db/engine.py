@@ -1,0 +1,98 @@
+"""The engine and its transactions: SQLite with BEGIN IMMEDIATE for writes, or PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import MetaData, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from sluice.base.transactions import Tx
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class SqlTx(Tx):
+    """A transaction on a database connection."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+
+
+def connection_of(tx: Tx) -> AsyncConnection:
+    """The connection of a transaction that a `Database` opened (for stores)."""
+    if not isinstance(tx, SqlTx):
+        raise TypeError(f"{type(tx).__name__} is no database transaction")
+    return tx.connection
+
+
+class Database:
+    """Short transactions on one engine.
+
+    A write transaction holds SQLite's only write lock: do slow work (blobs, network)
+    outside it.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqlTx]:
+        """A transaction that only reads."""
+        async with self.engine.connect() as connection, connection.begin():
+            yield SqlTx(connection)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[SqlTx]:
+        """A transaction that may write: committed at the end, rolled back on an error."""
+        async with self.engine.connect() as plain:
+            connection = await plain.execution_options(write=True)
+            async with connection.begin():
+                yield SqlTx(connection)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+
+def open_database(url: str, *, pool_size: int = 10) -> Database:
+    """A database for a SQLAlchemy URL (`sqlite+aiosqlite:///…`, `postgresql+asyncpg://…`)."""
+    if url.startswith("sqlite"):
+        engine = create_async_engine(url, pool_size=pool_size)
+        _prepare_sqlite(engine)
+    else:
+        engine = create_async_engine(url, pool_size=pool_size, pool_pre_ping=True)
+    return Database(engine)
+
+
+def _prepare_sqlite(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "foreign_keys=ON",
+            "busy_timeout=5000",
+            "synchronous=FULL",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

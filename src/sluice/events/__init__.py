@@ -1,0 +1,1 @@
+"""Small wake-ups without payload: something changed, look again."""

@@ -1,0 +1,21 @@
+"""Names of what can change."""
+
+from sluice.base.ids import TaskId, WorkspaceId
+
+QUEUE = "queue"
+"""Some phase may have become claimable."""
+
+
+def task_topic(task_id: TaskId) -> str:
+    """The task's status, stage or reason changed."""
+    return f"task:{task_id}"
+
+
+def log_topic(task_id: TaskId) -> str:
+    """More of the task's log is durable, or its end."""
+    return f"log:{task_id}"
+
+
+def workspace_topic(workspace_id: WorkspaceId) -> str:
+    """A workspace's lock, tasks or state changed."""
+    return f"workspace:{workspace_id}"

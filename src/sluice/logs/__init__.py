@@ -1,0 +1,1 @@
+"""Task output: appended once, stored for good, followed by cursor."""

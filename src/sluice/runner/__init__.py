@@ -1,0 +1,1 @@
+"""The agent: pulls phases, runs them in processes of their own, uploads."""

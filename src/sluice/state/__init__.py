@@ -1,0 +1,1 @@
+"""State versions: serial and lineage checked, encrypted at rest."""

@@ -1,0 +1,1 @@
+"""Tasks: their life, their queue, and the routes that show them."""

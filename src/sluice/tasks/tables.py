@@ -1,0 +1,102 @@
+"""Tables of tasks, their stages and who did what to them."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+)
+
+from sluice.db.engine import metadata
+from sluice.db.types import Json, UtcDateTime
+
+# state: the lifecycle's own state (tasks/lifecycle.py); status: the public one, derived.
+# sequence: order in the queue. version: compare-and-set. sealed_variables: run variables.
+# lease_*: the current lease; fence grows with every hand-over of the log.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("version", BigInteger, nullable=False),
+    Column("workspace_id", Text, ForeignKey("workspaces.id"), nullable=False),
+    Column("organization_id", Text, ForeignKey("organizations.id"), nullable=False),
+    Column("pool_id", Text),
+    Column("task_type", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("stage", Text),
+    Column("reason", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("options", Json, nullable=False),
+    Column("sealed_variables", LargeBinary),
+    Column("auto_apply", Boolean, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("terraform_version", Text, nullable=False),
+    Column("working_directory", Text, nullable=False),
+    Column("configuration_version_id", Text),
+    Column("plan_task_id", Text),
+    Column("has_changes", Boolean),
+    Column("summary", Json),
+    Column("plan_blob", Text),
+    Column("plan_json_blob", Text),
+    Column("phase", Text),
+    Column("lease_id", Text),
+    Column("lease_agent_id", Text),
+    Column("lease_expires_at", UtcDateTime),
+    Column("lease_started", Boolean, nullable=False),
+    Column("agent_lost", Boolean, nullable=False),
+    Column("cancel_requested", Text),
+    Column("cancel_reason", Text, nullable=False),
+    Column("last_agent_id", Text),
+    Column("apply_offset", BigInteger),
+    Column("apply_line", BigInteger),
+    Column("has_errors", Boolean, nullable=False),
+    Column("plan_last_line", Text, nullable=False),
+    Column("apply_last_line", Text, nullable=False),
+    Column("plan_lines", Integer, nullable=False),
+    Column("apply_lines", Integer, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("completed_at", UtcDateTime),
+    Index("ix_tasks_workspace_id_sequence", "workspace_id", "sequence"),
+    Index("ix_tasks_status_sequence", "status", "sequence"),
+    Index("ix_tasks_lease_expires_at", "lease_expires_at"),
+)
+
+task_stages = Table(
+    "task_stages",
+    metadata,
+    Column(
+        "task_id", Text, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("phase", Text, primary_key=True),
+    Column("stage", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("completed_at", UtcDateTime),
+)
+
+task_actions = Table(
+    "task_actions",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column(
+        "task_id",
+        Text,
+        ForeignKey("tasks.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Knowledge of Terraform and OpenTofu: arguments, versions, plan JSON, state."""

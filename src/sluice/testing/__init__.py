@@ -1,0 +1,1 @@
+"""In-memory twins and helpers for tests; shipped and documented."""

@@ -1,0 +1,1 @@
+"""What travels between server, agent and client, as data and pure rules."""

@@ -1,0 +1,225 @@
+"""What agents and the server say to each other besides log bytes (spec/4, "Protocol")."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sluice.wire.events import Stage, StageOutcome
+
+
+class Message(BaseModel):
+    """A frozen JSON message; unknown fields are ignored so that versions may differ."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class PhaseName(StrEnum):
+    """What an agent does in one go."""
+
+    PLAN = "plan"
+    APPLY = "apply"
+    SCRIPT = "script"
+
+
+class Engine(StrEnum):
+    """Which program runs the configuration."""
+
+    TERRAFORM = "terraform"
+    OPENTOFU = "opentofu"
+
+
+class RegisterRequest(Message):
+    """An agent introduces itself with its pool's token.
+
+    ``agent_id`` is the identity of an earlier registration, kept on the agent's disk, so
+    that a restarted agent takes it up again.
+    """
+
+    name: str = Field(min_length=1, max_length=200)
+    version: str
+    labels: dict[str, str] = {}
+    capabilities: list[str] = []
+    agent_id: str | None = None
+
+
+class PoolInfo(Message):
+    """The pool's rules as the agent must keep them."""
+
+    pool_id: str
+    name: str
+    max_plan_concurrency: int
+    allow_apply_concurrent: bool
+    labels: dict[str, str] = {}
+
+
+class RegisterResponse(Message):
+    """The agent's identity and its short-lived token (a JWT)."""
+
+    agent_id: str
+    token: str
+    token_expires_at: datetime
+    pool: PoolInfo
+    server_time: datetime
+    ping_seconds: float = 10.0
+
+
+class PingRequest(Message):
+    """What an agent is doing, every few seconds."""
+
+    agent_id: str
+    busy: bool
+    draining: bool = False
+    plan_tasks_running: int = 0
+    plan_task_limit: int = 0
+    apply_task_running: bool = False
+    current_tasks: list[str] = []
+    leases: list[str] = []
+    cpu_usage: float = 0.0
+    mem_usage: float = 0.0
+    version: str = ""
+
+
+class CommandType(StrEnum):
+    """What the server asks of an agent."""
+
+    CANCEL = "cancel"
+    FORCE_CANCEL = "force_cancel"
+    DRAIN = "drain"
+    RESUME = "resume"
+
+
+class Command(Message):
+    """One order; ``reason`` names who asked and why, for the task's log."""
+
+    type: CommandType
+    task_id: str | None = None
+    reason: str = ""
+
+
+class PingResponse(Message):
+    """Orders, the pool's current rules, and a fresh token."""
+
+    commands: list[Command] = []
+    pool: PoolInfo
+    token: str
+    token_expires_at: datetime
+
+
+class Slots(Message):
+    """How many phases of each kind the agent has room for."""
+
+    plan: int = Field(default=0, ge=0)
+    apply: int = Field(default=0, ge=0)
+
+
+class PullRequest(Message):
+    """A long poll for work; 204 when there is none within ``wait_seconds``."""
+
+    slots: Slots
+    wait_seconds: float = Field(default=30.0, ge=0, le=30)
+
+
+class OrderVariable(Message):
+    """A variable with its value, as the phase needs it."""
+
+    key: str
+    value: str
+    category: str
+    hcl: bool = False
+    sensitive: bool = False
+
+
+class PlanOptions(Message):
+    """What to plan beyond the plain plan."""
+
+    destroy: bool = False
+    refresh_only: bool = False
+    refresh: bool = True
+    targets: list[str] = []
+    replace: list[str] = []
+
+
+class LogPosition(Message):
+    """Where the lease holder goes on writing, and under which fencing number."""
+
+    epoch: int
+    offset: int
+    next_line: int
+
+
+class PhaseOrder(Message):
+    """All that an agent needs for one phase. URLs are paths on the server.
+
+    ``task_token`` reads and writes this task alone and dies with the lease.
+    """
+
+    task_id: str
+    lease_id: str
+    lease_seconds: float
+    workspace_id: str
+    workspace_name: str
+    organization_id: str
+    action: str
+    phase: PhaseName
+    engine: Engine
+    terraform_version: str
+    working_directory: str
+    configuration_url: str
+    state_url: str
+    plan_url: str
+    plan_json_url: str
+    variables: list[OrderVariable]
+    options: PlanOptions
+    task_token: str
+    log: LogPosition
+
+
+class StageReport(Message):
+    """One stage as the agent saw it; `completed_at` is None while it runs."""
+
+    stage: Stage
+    outcome: StageOutcome | None = None
+    started_at: datetime
+    completed_at: datetime | None = None
+
+
+class PhaseOutcome(StrEnum):
+    """How a phase ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class LogEnd(Message):
+    """What the agent wrote: the offset just after its last byte, the number of the line
+    that follows, and the SHA-256 of the phase's bytes (None where a gap prevents it).
+    """
+
+    offset: int
+    next_line: int
+    sha256: str | None = None
+
+
+class PhaseResult(Message):
+    """An agent reports the end of a phase; sending it again changes nothing.
+
+    ``state_diverged`` says that the state could not be stored; ``error`` is one sentence
+    for people where the phase did not succeed.
+    """
+
+    lease_id: str
+    outcome: PhaseOutcome
+    exit_code: int | None = None
+    error: str = ""
+    has_changes: bool | None = None
+    stages: list[StageReport] = []
+    log_end: LogEnd
+    state_diverged: bool = False
+
+
+class StartedReport(Message):
+    """The phase process has begun under this lease."""
+
+    lease_id: str
