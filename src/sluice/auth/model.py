@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sluice.base.ids import (
     AgentId,
@@ -90,3 +91,36 @@ class TaskPrincipal:
 
 
 Principal = UserPrincipal | PoolPrincipal | AgentPrincipal | TaskPrincipal
+
+
+class TokenKind(StrEnum):
+    """What an opaque token stands for; its prefix says so (`auth/tokens.py`)."""
+
+    USER = "user"
+    POOL = "pool"
+    SETUP = "setup"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """An opaque token as it is kept: its hash, never the secret.
+
+    ``subject_id`` is the user or the pool; empty for a setup token.
+    """
+
+    id: TokenId
+    kind: TokenKind
+    subject_id: str
+    organization_id: OrganizationId | None
+    name: str
+    hash: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def valid_at(self, now: datetime) -> bool:
+        """Whether the token opens anything at ``now``."""
+        return self.revoked_at is None and (
+            self.expires_at is None or now < self.expires_at
+        )

@@ -16,6 +16,7 @@ class Permission(StrEnum):
     """What a route asks for. `PUBLIC` needs no caller at all."""
 
     PUBLIC = "public"
+    WHOAMI = "whoami"
     SIGNED_IN = "signed_in"
     READ = "read"
     PLAN = "plan"
@@ -30,6 +31,7 @@ class Permission(StrEnum):
 _USER = frozenset(
     {
         Permission.PUBLIC,
+        Permission.WHOAMI,
         Permission.SIGNED_IN,
         Permission.READ,
         Permission.PLAN,
@@ -37,9 +39,11 @@ _USER = frozenset(
         Permission.ADMIN_WORKSPACE,
     }
 )
-_POOL = frozenset({Permission.PUBLIC, Permission.REGISTER_AGENT})
-_AGENT = frozenset({Permission.PUBLIC, Permission.WORK, Permission.TASK_DATA})
-_TASK = frozenset({Permission.PUBLIC, Permission.TASK_DATA})
+_POOL = frozenset({Permission.PUBLIC, Permission.WHOAMI, Permission.REGISTER_AGENT})
+_AGENT = frozenset(
+    {Permission.PUBLIC, Permission.WHOAMI, Permission.WORK, Permission.TASK_DATA}
+)
+_TASK = frozenset({Permission.PUBLIC, Permission.WHOAMI, Permission.TASK_DATA})
 
 
 def granted(principal: Principal) -> frozenset[Permission]:

@@ -1,5 +1,7 @@
 """The engine and its transactions: SQLite with BEGIN IMMEDIATE for writes, or PostgreSQL."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +20,8 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+_WAL_ATTEMPTS = 100
+_WAL_PAUSE = 0.02
 
 
 class SqlTx(Tx):
@@ -43,6 +47,8 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self._line = asyncio.Lock() if self.dialect == "sqlite" else None
+        self._writer: asyncio.Task[Any] | None = None
 
     @property
     def dialect(self) -> str:
@@ -56,9 +62,33 @@ class Database:
             yield SqlTx(connection)
 
     @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait in line to write; only SQLite makes anybody wait.
+
+        SQLite has one writer at a time, and who comes second polls for the lock in no
+        order: under a busy writer others would starve. Here those of one process stand
+        in line; other processes are still kept apart by SQLite's own lock.
+
+        Raises:
+            RuntimeError: this asyncio task has its turn already, and would wait for ever.
+        """
+        if self._line is None:
+            yield
+            return
+        task = asyncio.current_task()
+        if task is not None and self._writer is task:
+            raise RuntimeError("a write transaction inside one of the same task")
+        async with self._line:
+            self._writer = task
+            try:
+                yield
+            finally:
+                self._writer = None
+
+    @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTx]:
         """A transaction that may write: committed at the end, rolled back on an error."""
-        async with self.engine.connect() as plain:
+        async with self.turn(), self.engine.connect() as plain:
             connection = await plain.execution_options(write=True)
             async with connection.begin():
                 yield SqlTx(connection)
@@ -88,6 +118,8 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
             "foreign_keys=ON",
             "busy_timeout=5000",
             "synchronous=FULL",
+            # a checkpoint belongs to nobody's commit: `logs` makes them beside the writes
+            "wal_autocheckpoint=16000",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -96,3 +128,21 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
     def on_begin(connection: Any) -> None:
         write = connection.get_execution_options().get("write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _use_wal(cursor: Any) -> None:
+    """Turn write-ahead logging on, once for the life of the file.
+
+    SQLite answers "locked" at once, whatever the busy time-out, when two connections do
+    this to a new file at the same moment; then the other one has done it soon.
+    """
+    for attempt in range(_WAL_ATTEMPTS):
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone()[0] in {"wal", "memory"}:
+            return
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except Exception:
+            if attempt == _WAL_ATTEMPTS - 1:
+                raise
+            time.sleep(_WAL_PAUSE)

@@ -19,3 +19,8 @@ def log_topic(task_id: TaskId) -> str:
 def workspace_topic(workspace_id: WorkspaceId) -> str:
     """A workspace's lock, tasks or state changed."""
     return f"workspace:{workspace_id}"
+
+
+def watch_topic(task_id: TaskId) -> str:
+    """Somebody reads the task's log on some server; repeated while it lasts."""
+    return f"watch:{task_id}"

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sluice.wire.agent import Engine
 
@@ -20,9 +20,20 @@ class Resource(BaseModel):
 
 
 class Input(BaseModel):
-    """A frozen JSON request body; unknown fields are refused, and named."""
+    """A frozen JSON request body; unknown fields are refused, and named.
+
+    No text may hold a NUL character: PostgreSQL cannot store it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _without_nul(cls, value: object) -> object:
+        texts = value if isinstance(value, list | dict) else [value]
+        if any(isinstance(text, str) and "\x00" in text for text in texts):
+            raise ValueError("may not hold a NUL character")
+        return value
 
 
 # --- who -------------------------------------------------------------------

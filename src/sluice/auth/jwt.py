@@ -1,0 +1,145 @@
+"""Short-lived signed tokens (JWT, HS256) for users, agents and tasks.
+
+Algorithm, issuer and audience are fixed; the signing key is derived from the master key.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from sluice.auth.keyring import derive
+from sluice.auth.model import (
+    AgentPrincipal,
+    Principal,
+    TaskPrincipal,
+    User,
+    UserPrincipal,
+)
+from sluice.base.clock import Clock
+from sluice.base.errors import UnauthorizedError
+from sluice.base.ids import (
+    AgentId,
+    LeaseId,
+    OrganizationId,
+    PoolId,
+    TaskId,
+    UserId,
+    random_id,
+)
+
+USER_SECONDS = 15 * 60
+LEEWAY_SECONDS = 5
+_ALGORITHM = "HS256"
+_ISSUER = "sluice"
+_AUDIENCE = "sluice-api"
+
+
+class TokenIssuer:
+    """Issues and verifies JWTs; verifies under former master keys too."""
+
+    def __init__(self, masters: Sequence[bytes], clock: Clock) -> None:
+        self._keys = [OctKey.import_key(derive(m, "sluice jwt v1")) for m in masters]
+        self._clock = clock
+
+    def user(
+        self, user: User | UserPrincipal, *, ttl: float = USER_SECONDS
+    ) -> tuple[str, datetime]:
+        """A token for a user: ``(token, expires_at)``."""
+        user_id = user.id if isinstance(user, User) else user.user_id
+        claims: dict[str, str | bool] = {"name": user.name, "admin": user.admin}
+        return self._issue("user", user_id, ttl, claims)
+
+    def agent(
+        self, agent_id: AgentId, pool_id: PoolId, org_id: OrganizationId, ttl: float
+    ) -> tuple[str, datetime]:
+        """A token for a registered agent: ``(token, expires_at)``."""
+        return self._issue("agent", agent_id, ttl, {"pool": pool_id, "org": org_id})
+
+    def task(
+        self, task_id: TaskId, lease_id: LeaseId, org_id: OrganizationId, ttl: float
+    ) -> tuple[str, datetime]:
+        """A token for one phase of one task: ``(token, expires_at)``."""
+        return self._issue("task", task_id, ttl, {"lease": lease_id, "org": org_id})
+
+    def verify(self, token: str) -> Principal:
+        """The caller that a token stands for; a task's lease is not looked at here.
+
+        Raises:
+            UnauthorizedError: forged, expired, or not one of ours.
+        """
+        claims = self._checked_claims(token)
+        subject = str(claims["sub"])
+        match claims.get("kind"):
+            case "user":
+                return UserPrincipal(
+                    UserId(subject), str(claims["name"]), claims["admin"] is True
+                )
+            case "agent":
+                return AgentPrincipal(
+                    AgentId(subject),
+                    PoolId(str(claims["pool"])),
+                    OrganizationId(str(claims["org"])),
+                )
+            case "task":
+                return TaskPrincipal(
+                    TaskId(subject),
+                    LeaseId(str(claims["lease"])),
+                    OrganizationId(str(claims["org"])),
+                )
+            case _:
+                raise UnauthorizedError("The token is of an unknown kind; sign in.")
+
+    def _issue(
+        self, kind: str, subject: str, ttl: float, extra: dict[str, str | bool]
+    ) -> tuple[str, datetime]:
+        now = self._clock.now().replace(microsecond=0)
+        expires_at = now + timedelta(seconds=ttl)
+        claims = {
+            "iss": _ISSUER,
+            "aud": _AUDIENCE,
+            "sub": subject,
+            "iat": int(now.timestamp()),
+            "exp": int(expires_at.timestamp()),
+            "jti": random_id("jti"),
+            "kind": kind,
+            **extra,
+        }
+        token = jwt.encode(
+            {"alg": _ALGORITHM}, claims, self._keys[0], algorithms=[_ALGORITHM]
+        )
+        return token, expires_at
+
+    def _checked_claims(self, token: str) -> jwt.Claims:
+        registry = jwt.JWTClaimsRegistry(
+            now=int(self._clock.now().timestamp()),
+            leeway=LEEWAY_SECONDS,
+            iss={"essential": True, "value": _ISSUER},
+            aud={"essential": True, "value": _AUDIENCE},
+            exp={"essential": True},
+            sub={"essential": True},
+            jti={"essential": True},
+        )
+        try:
+            claims = self._decode(token).claims
+            registry.validate(claims)
+        except (JoseError, ValueError) as error:
+            raise UnauthorizedError(
+                f"The token is not valid here ({_reason(error)}); sign in again."
+            ) from None
+        return claims
+
+    def _decode(self, token: str) -> jwt.Token:
+        for former, key in enumerate(self._keys, start=1):
+            try:
+                return jwt.decode(token, key, algorithms=[_ALGORITHM])
+            except JoseError:
+                if former == len(self._keys):
+                    raise
+        raise UnauthorizedError("This server has no signing key.")
+
+
+def _reason(error: Exception) -> str:
+    return error.error if isinstance(error, JoseError) else "not a JWT"

@@ -1,0 +1,59 @@
+"""Whether this process lives (`/healthz`) and whether it can serve (`/readyz`)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sluice.base.errors import UnavailableError
+from sluice.edge.stopping import Stopping
+
+Check = Callable[[], Awaitable[None]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+CHECK_SECONDS = 3.0
+
+
+async def healthz(request: Request) -> Response:
+    """200 as long as the process answers at all."""
+    return _json({"status": "ok"}, 200)
+
+
+def readiness(
+    needed: Mapping[str, Check], stopping: Stopping, *, helpful: Mapping[str, Check]
+) -> Endpoint:
+    """An endpoint that answers 200 when every needed part does, else 503.
+
+    ``helpful`` parts are named, too, and may be down: the server does without them. A
+    check fails with UnavailableError; why is for its owner to log, never shown here,
+    since the route is public.
+    """
+    checks = {**needed, **helpful}
+
+    async def readyz(request: Request) -> Response:
+        answers = await asyncio.gather(*(_is_up(check) for check in checks.values()))
+        up = dict(zip(checks, answers, strict=True))
+        parts = {name: "up" if ok else "down" for name, ok in up.items()}
+        if stopping.begun:
+            parts["server"] = "stopping"
+        ready = all(up[name] for name in needed) and not stopping.begun
+        status = {"status": "ready" if ready else "not ready", "parts": parts}
+        return _json(status, 200 if ready else 503)
+
+    return readyz
+
+
+async def _is_up(check: Check) -> bool:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check()
+    except (OSError, TimeoutError, UnavailableError):
+        return False
+    return True
+
+
+def _json(value: object, status: int) -> Response:
+    return Response(
+        msgspec.json.encode(value), status_code=status, media_type="application/json"
+    )

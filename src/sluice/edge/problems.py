@@ -1,0 +1,142 @@
+"""Every error leaves as a problem document (RFC 9457, `application/problem+json`)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from sluice.base.errors import RateLimitedError, SluiceError, UnauthorizedError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:sluice:problem:"
+
+_CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+_logger = structlog.get_logger(__name__)
+
+Member = str | int | float | None | list[dict[str, str]]
+
+
+def problem(
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    extra: Mapping[str, Member] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document; ``extra`` members stand beside the standard ones."""
+    document = {
+        **(extra or {}),
+        "type": TYPE_PREFIX + code,
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return Response(
+        msgspec.json.encode(document),
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        headers=dict(headers or {}),
+    )
+
+
+def problem_of(error: SluiceError) -> Response:
+    """The problem document of a named error."""
+    headers = {}
+    if isinstance(error, UnauthorizedError):
+        headers["www-authenticate"] = 'Bearer realm="sluice"'
+    retry_after = error.extra.get("retry_after")
+    if isinstance(error, RateLimitedError) and isinstance(retry_after, int | float):
+        headers["retry-after"] = str(max(1, round(retry_after)))
+    return problem(
+        status=error.status,
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        extra=error.extra,
+        headers=headers,
+    )
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error of ``app`` leave as a problem document."""
+    app.add_exception_handler(SluiceError, _on_sluice_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+async def _on_sluice_error(connection: Request, error: Exception) -> Response:
+    if not isinstance(error, SluiceError):
+        raise error
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _logger.error("request failed", code=error.code, detail=error.detail)
+    return problem_of(error)
+
+
+async def _on_validation_error(connection: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    faults = [
+        {"field": _field(fault["loc"]), "message": str(fault["msg"])}
+        for fault in error.errors()
+    ]
+    first = faults[0] if faults else {"field": "body", "message": "cannot be read"}
+    return problem(
+        status=422,
+        code="invalid_input",
+        title="Invalid input",
+        detail=f"{first['field']}: {first['message']}"
+        + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""),
+        extra={"errors": faults},
+    )
+
+
+def _field(location: tuple[str | int, ...]) -> str:
+    """``body.labels.region``, without the leading ``body`` where more follows."""
+    parts = [str(part) for part in location]
+    return ".".join(parts[1:]) if len(parts) > 1 else ".".join(parts)
+
+
+async def _on_http_exception(connection: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    status = error.status_code
+    detail = str(error.detail)
+    if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"There is nothing at {connection.url.path}; check the path."
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{connection.url.path} does not take this method."
+    return problem(
+        status=status,
+        code=_CODES.get(status, "error"),
+        title=HTTPStatus(status).phrase,
+        detail=detail,
+        headers=error.headers,
+    )
+
+
+async def _on_unexpected(connection: HTTPConnection, error: Exception) -> Response:
+    _logger.error("request crashed", path=connection.url.path, exc_info=error)
+    return problem(
+        status=500,
+        code="internal",
+        title="Internal error",
+        detail="The server met a fault of its own; its log says more.",
+    )

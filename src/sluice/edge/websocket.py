@@ -1,0 +1,163 @@
+"""WebSockets on uvicorn with frames that are built once and written to many connections.
+
+ASGI's `send` encodes each message for each connection. This protocol class offers its
+connections an extension (`scope["extensions"]["sluice.raw_frame"]`) through which ready
+frames go straight to the transport, with the transport's own flow control.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from starlette.types import Scope
+from typing_extensions import override
+from uvicorn._types import ASGIReceiveEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import (
+    WebSocketsSansIOProtocol,
+)
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from sluice.edge.frames import slices
+
+EXTENSION = "sluice.raw_frame"
+
+
+class FrameConnection(Protocol):
+    """A connection that takes ready WebSocket frames of the server's side."""
+
+    @property
+    def heard_at(self) -> float:
+        """Loop time at which anything came from the peer, a pong for instance."""
+        ...
+
+    def write_frames(self, frames: bytes) -> bool:
+        """Write whole, unmasked frames at once; False where the connection is full now
+        (they are written all the same) or gone.
+        """
+        ...
+
+    async def drain(self) -> bool:
+        """Wait until the connection takes more; False where it has gone."""
+        ...
+
+    def listen(self, heard: Callable[[str | bytes | None], None]) -> None:
+        """Have messages handed to ``heard`` instead of ASGI's `receive`.
+
+        None, perhaps more than once, when the peer has gone. Messages that wait already
+        are handed over at once.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection, without waiting for what is unwritten."""
+        ...
+
+
+class FrameProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's sans-I/O WebSocket protocol with the raw frame extension."""
+
+    heard_at = 0.0
+    _heard: Callable[[str | bytes | None], None] | None = None
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+
+    @override
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        # the application's task was made just now and has not begun to run
+        scope = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"][EXTENSION] = {"connection": self}
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._say(None)
+
+    @override
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._say(None)
+
+    @override
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._say(None)
+
+    @override
+    def send_receive_event_to_app(self) -> None:
+        if self._heard is None:
+            super().send_receive_event_to_app()
+            return
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type == "text":
+            self._say(bytes(data).decode("utf-8", "replace"))
+        else:
+            self._say(bytes(data))
+
+    def listen(self, heard: Callable[[str | bytes | None], None]) -> None:
+        """Have messages handed to ``heard`` instead of ASGI's `receive`."""
+        self._heard = heard
+        while not self.queue.empty():
+            self._pass_on(self.queue.get_nowait())
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.disconnected:
+            self._say(None)
+
+    def write_frames(self, frames: bytes) -> bool:
+        """Write whole, unmasked frames at once."""
+        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+            return False
+        self.transport.write(frames)
+        return self.writable.is_set()
+
+    async def drain(self) -> bool:
+        """Wait until the connection takes more."""
+        if not self.writable.is_set():
+            await self.writable.wait()
+        return not self.disconnected and not self.close_sent
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.transport.abort()
+
+    def _pass_on(self, event: ASGIReceiveEvent) -> None:
+        if event["type"] == "websocket.receive":
+            text = event.get("text")
+            self._say(text if text is not None else event.get("bytes") or b"")
+        elif event["type"] == "websocket.disconnect":
+            self._say(None)
+
+    def _say(self, message: str | bytes | None) -> None:
+        if self._heard is not None:
+            self._heard(message)
+
+
+def frame_connection(scope: Scope) -> FrameConnection | None:
+    """The connection behind a WebSocket scope, where the server offers the extension."""
+    extension = scope.get("extensions", {}).get(EXTENSION)
+    return None if extension is None else extension["connection"]
+
+
+async def write_slowly(connection: FrameConnection, frames: bytes) -> bool:
+    """Write a payload of any size piece by piece, as the peer takes it.
+
+    Returns False where the peer has gone.
+    """
+    for piece in slices(frames):
+        if not await connection.drain():
+            return False
+        connection.write_frames(piece)
+        # a peer that takes everything at once must not keep others waiting
+        await asyncio.sleep(0)
+    return await connection.drain()

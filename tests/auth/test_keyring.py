@@ -1,0 +1,77 @@
+import pytest
+
+from sluice.auth.keyring import (
+    BadKeyError,
+    KeyRing,
+    UnsealError,
+    encode_key,
+    new_master_key,
+    parse_key,
+)
+
+OLD = bytes(range(32))
+NEW = bytes(range(1, 33))
+
+
+def test_a_sealed_value_opens_under_the_same_name() -> None:
+    ring = KeyRing([OLD])
+    sealed = ring.seal(b"hunter2", "variable:var-1")
+    assert b"hunter2" not in sealed
+    assert ring.open(sealed, "variable:var-1") == b"hunter2"
+
+
+def test_the_same_plaintext_seals_differently_each_time() -> None:
+    ring = KeyRing([OLD])
+    assert ring.seal(b"x", "a") != ring.seal(b"x", "a")
+
+
+def test_a_value_moved_to_another_thing_does_not_open() -> None:
+    ring = KeyRing([OLD])
+    sealed = ring.seal(b"hunter2", "variable:var-1")
+    with pytest.raises(UnsealError, match="variable:var-2"):
+        ring.open(sealed, "variable:var-2")
+
+
+@pytest.mark.parametrize("position", [1, 12, 13, -1])
+def test_one_changed_bit_is_noticed(position: int) -> None:
+    ring = KeyRing([OLD])
+    sealed = bytearray(ring.seal(b"hunter2", "a"))
+    sealed[position] ^= 1
+    with pytest.raises(UnsealError, match="damaged"):
+        ring.open(bytes(sealed), "a")
+
+
+@pytest.mark.parametrize("length", [0, 1, 13])
+def test_what_is_too_short_does_not_open(length: int) -> None:
+    with pytest.raises(UnsealError):
+        KeyRing([OLD]).open(bytes(length), "a")
+
+
+def test_after_rotation_old_values_open_and_new_ones_use_the_new_key() -> None:
+    sealed_before = KeyRing([OLD]).seal(b"x", "a")
+    rotated = KeyRing([NEW, OLD])
+    assert rotated.open(sealed_before, "a") == b"x"
+    assert KeyRing([NEW]).open(rotated.seal(b"y", "a"), "a") == b"y"
+
+
+def test_a_missing_key_is_named_as_the_cause() -> None:
+    sealed = KeyRing([OLD]).seal(b"x", "a")
+    with pytest.raises(UnsealError, match="FORMER_ENCRYPTION_KEYS"):
+        KeyRing([NEW]).open(sealed, "a")
+
+
+def test_keys_are_read_as_they_are_written() -> None:
+    key = new_master_key()
+    assert parse_key(encode_key(key)) == key
+    assert parse_key(encode_key(key).replace("+", "-").replace("/", "_")) == key
+
+
+@pytest.mark.parametrize("text", ["", "short", "!" * 44, "A" * 60])
+def test_a_bad_key_is_refused_with_the_way_to_make_one(text: str) -> None:
+    with pytest.raises(BadKeyError, match="openssl rand"):
+        parse_key(text)
+
+
+def test_a_ring_needs_a_key() -> None:
+    with pytest.raises(BadKeyError):
+        KeyRing([])

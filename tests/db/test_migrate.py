@@ -1,0 +1,120 @@
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from sluice.db.engine import Database, connection_of, open_database
+from sluice.db.migrate import (
+    Half,
+    SchemaAheadError,
+    SchemaBehindError,
+    pending,
+    require_current,
+    upgrade,
+)
+from sluice.testing.schema import declared_tables
+
+
+@pytest.fixture
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    opened = open_database(empty_database_url)
+    yield opened
+    await opened.close()
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, declared_tables()))
+
+
+async def test_migrated_tables_are_the_declared_ones(
+    empty_database_url: str, database: Database
+) -> None:
+    await upgrade(empty_database_url)
+    async with database.read() as tx:
+        assert await connection_of(tx).run_sync(differences) == []
+
+
+async def test_a_missing_column_would_be_noticed(
+    empty_database_url: str, database: Database
+) -> None:
+    await upgrade(empty_database_url)
+    async with database.write() as tx:
+        drop = text("ALTER TABLE tasks DROP COLUMN message")
+        await connection_of(tx).execute(drop)
+    async with database.read() as tx:
+        assert await connection_of(tx).run_sync(differences) != []
+
+
+async def test_upgrading_twice_changes_nothing(empty_database_url: str) -> None:
+    assert await upgrade(empty_database_url) == ["e0001", "c0001"]
+    assert await upgrade(empty_database_url) == []
+
+
+async def test_two_at_once_run_each_migration_once(empty_database_url: str) -> None:
+    done: list[list[str]] = []
+
+    async def one() -> None:
+        done.append(await upgrade(empty_database_url))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(one)
+    assert sorted(done, key=len) == [[], [], ["e0001", "c0001"]]
+
+
+async def test_the_server_needs_expand_and_not_contract(
+    empty_database_url: str, database: Database
+) -> None:
+    with pytest.raises(SchemaBehindError, match="sluice db upgrade"):
+        await require_current(database)
+    assert await upgrade(empty_database_url, Half.EXPAND) == ["e0001"]
+    await require_current(database)
+    assert await pending(database) == ["c0001"]
+    assert await upgrade(empty_database_url, Half.CONTRACT) == ["c0001"]
+    assert await pending(database) == []
+
+
+async def test_contract_does_not_run_before_what_it_depends_on(
+    empty_database_url: str,
+) -> None:
+    await upgrade(empty_database_url, Half.CONTRACT)
+    assert await upgrade(empty_database_url) == []
+
+
+async def test_a_database_from_the_future_is_refused(
+    empty_database_url: str, database: Database
+) -> None:
+    await upgrade(empty_database_url)
+    async with database.write() as tx:
+        change = text("UPDATE alembic_version SET version_num = 'e9999'")
+        await connection_of(tx).execute(change)
+    with pytest.raises(SchemaAheadError, match="e9999"):
+        await require_current(database)
+
+
+async def test_a_failing_migration_leaves_nothing_behind(
+    empty_database_url: str, database: Database
+) -> None:
+    async with database.write() as tx:
+        await connection_of(tx).execute(text("CREATE TABLE tasks (id INTEGER)"))
+    with pytest.raises(Exception, match="tasks"):
+        await upgrade(empty_database_url)
+    async with database.read() as tx:
+        names = await connection_of(tx).run_sync(lambda c: inspect(c).get_table_names())
+    assert names == ["tasks"]
+
+
+async def test_chunks_are_partitioned_on_postgresql(
+    empty_database_url: str, database: Database
+) -> None:
+    await upgrade(empty_database_url)
+    if database.dialect != "postgresql":
+        return
+    kind = text("SELECT relkind FROM pg_class WHERE relname = 'log_chunks'")
+    async with database.read() as tx:
+        found = (await connection_of(tx).execute(kind)).scalar_one()
+    assert found in {"p", b"p"}
