@@ -1,0 +1,53 @@
+"""Which values a workspace's settings and variables may have."""
+
+from pathlib import PurePosixPath
+
+from sluice.base.errors import InvalidInputError
+from sluice.terraform.versions import parse_constraint
+from sluice.wire.resources import VariableCategory
+
+
+def working_directory(text: str) -> str:
+    """``text`` as a plain relative path; empty for the root.
+
+    Raises:
+        InvalidInputError: it is absolute, or leads out of the configuration.
+    """
+    if any(ord(character) < 0x20 or character == "\x7f" for character in text):
+        raise InvalidInputError("working_directory holds control characters.")
+    path = PurePosixPath(text.strip())
+    if path.is_absolute() or "\\" in text:
+        raise InvalidInputError(
+            f"working_directory is {text!r}; give a path relative to the "
+            "configuration's root, with forward slashes."
+        )
+    if ".." in path.parts:
+        raise InvalidInputError(
+            f"working_directory is {text!r}; it may not contain `..`."
+        )
+    return "" if path == PurePosixPath() else str(path)
+
+
+def terraform_version(text: str) -> str:
+    """``text`` without blanks around it; empty means `latest`.
+
+    Raises:
+        InvalidInputError: it is no version, no constraint and not `latest`.
+    """
+    try:
+        return parse_constraint(text).text
+    except InvalidInputError as error:
+        raise InvalidInputError(f"terraform_version: {error.detail}") from None
+
+
+def variable_kind(category: VariableCategory, *, hcl: bool) -> None:
+    """Refuse an environment variable that is said to be HCL.
+
+    Raises:
+        InvalidInputError: it is.
+    """
+    if hcl and category is VariableCategory.ENV:
+        raise InvalidInputError(
+            "hcl: an environment variable is plain text; use the category `terraform` "
+            "for an HCL value."
+        )

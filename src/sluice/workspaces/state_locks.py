@@ -1,0 +1,87 @@
+"""A workspace's lock as `state` and `configs` need it; fulfils ports that they declare."""
+
+from datetime import datetime
+
+from sluice.base.errors import LockedError, NotFoundError
+from sluice.base.ids import WorkspaceId
+from sluice.base.transactions import Tx
+from sluice.terraform.lock_info import LockInfo
+from sluice.wire.resources import LockHolderKind
+from sluice.workspaces.locking import as_lock_info, holds, refusal, terraform_lock
+from sluice.workspaces.model import Lock, Workspace
+from sluice.workspaces.ports import WorkspaceStore
+
+
+class StateLocks:
+    """Shows every holder as terraform's lock document, and takes locks for terraform."""
+
+    def __init__(self, store: WorkspaceStore) -> None:
+        self._store = store
+
+    async def exists(self, tx: Tx, workspace_id: WorkspaceId) -> bool:
+        """Whether there is such a workspace."""
+        return await self._store.get(tx, workspace_id) is not None
+
+    async def hold(self, tx: Tx, workspace_id: WorkspaceId) -> None:
+        """Keep the workspace from others' writes until the transaction ends."""
+        await self._hold(tx, workspace_id)
+
+    async def may_write(self, tx: Tx, workspace_id: WorkspaceId, actor: str) -> None:
+        """Let pass where the lock is free or ``actor`` took it by hand."""
+        workspace = await self._hold(tx, workspace_id)
+        if workspace.lock is not None and not holds(workspace.lock, actor):
+            raise LockedError(refusal(workspace, workspace.lock))
+
+    async def terraform_may_write(
+        self, tx: Tx, workspace_id: WorkspaceId, lock_id: str
+    ) -> LockInfo | None:
+        """None where the lock is free or this terraform has it, else who holds it."""
+        workspace = await self._hold(tx, workspace_id)
+        lock = workspace.lock
+        if lock is None or (_of_terraform(lock) and lock.id == lock_id):
+            return None
+        return as_lock_info(workspace, lock)
+
+    async def take(
+        self,
+        tx: Tx,
+        workspace_id: WorkspaceId,
+        info: LockInfo,
+        *,
+        actor: str,
+        now: datetime,
+    ) -> LockInfo | None:
+        """Take the lock for a terraform: None where taken (or its own), else the holder."""
+        workspace = await self._hold(tx, workspace_id)
+        lock = terraform_lock(info, actor=actor, now=now)
+        held = await self._store.take_lock(tx, workspace_id, lock)
+        if held is None or (_of_terraform(held) and held.id == lock.id):
+            return None
+        return as_lock_info(workspace, held)
+
+    async def release(
+        self, tx: Tx, workspace_id: WorkspaceId, lock_id: str | None
+    ) -> LockInfo | None:
+        """Free a terraform's lock: None where it is free now, else who holds it.
+
+        The IDs of tasks' and people's locks are shown to terraform as well; knowing one
+        frees nothing.
+        """
+        workspace = await self._hold(tx, workspace_id)
+        lock = workspace.lock
+        if lock is None:
+            return None
+        if not _of_terraform(lock) or lock_id not in {None, lock.id}:
+            return as_lock_info(workspace, lock)
+        await self._store.release_lock(tx, workspace_id, lock.id)
+        return None
+
+    async def _hold(self, tx: Tx, workspace_id: WorkspaceId) -> Workspace:
+        workspace = await self._store.hold(tx, workspace_id)
+        if workspace is None:
+            raise NotFoundError(f"There is no workspace {workspace_id}.")
+        return workspace
+
+
+def _of_terraform(lock: Lock) -> bool:
+    return lock.kind is LockHolderKind.TERRAFORM
