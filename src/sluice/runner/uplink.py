@@ -1,0 +1,253 @@
+"""Carries a phase's spool to the server: sends what is not acknowledged, until all of it is.
+
+The rules of the conversation are `wire.log_flow.Sender`'s; how messages travel is
+`uplink_carriers`' part. Nothing here holds output in memory beyond the message being sent:
+what is not acknowledged lies in the spool, and after any failure the server's committed
+offset says where to go on.
+"""
+
+import asyncio
+import contextlib
+import os
+import struct
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import assert_never
+
+from sluice.base.clock import Clock
+from sluice.base.errors import FencedError
+from sluice.runner.phase_dir import PhaseDir
+from sluice.runner.spool import SpoolError, SpoolReader
+from sluice.wire.agent import LogEnd, LogPosition
+from sluice.wire.chunk import MAX_CATCH_UP, MAX_LIVE, encode_chunk
+from sluice.wire.log_flow import (
+    Ack,
+    AckStatus,
+    Send,
+    StreamMode,
+    Wait,
+    new_sender,
+    next_step,
+    on_ack,
+    on_disconnect,
+    on_sent,
+)
+from sluice.wire.log_flow import Stop as MustStop
+
+PREFIX = struct.Struct("<QQ")
+POLL_SECONDS = 0.25
+LONGEST_POLL_SECONDS = 1.0
+RHYTHM_SECONDS = 0.05
+WAKE_BYTES = 64 * 1024
+
+Carry = Callable[[bytes], Awaitable[None]]
+
+
+class Outcome(Enum):
+    """How a conversation ended."""
+
+    COMPLETE = auto()
+    LOST = auto()
+
+
+class Uplink:
+    """One phase's upload. Run `converse` over one connection after another.
+
+    Args:
+        phase: the phase's files.
+        base: where in the task's log the phase begins, and its fencing number.
+        clock: for the rhythm.
+        on_command: told when the server asks the phase to stop.
+        mode: a forced rhythm, or `auto`.
+
+    Attributes:
+        opened: the server has answered in the latest conversation.
+        watched: somebody reads along.
+    """
+
+    def __init__(
+        self,
+        phase: PhaseDir,
+        base: LogPosition,
+        *,
+        clock: Clock,
+        on_command: Callable[[str], None],
+        mode: StreamMode = StreamMode.AUTO,
+    ) -> None:
+        self.opened = False
+        self._phase = phase
+        self._clock = clock
+        self._on_command = on_command
+        self._reader = SpoolReader(phase.spool, base)
+        start = self._reader.position
+        self._sender = new_sender(epoch=base.epoch, base=start, mode=mode)
+        self._wake = phase.open_wake()
+        self._armed = False
+        self._lost = False
+        self._stirred = asyncio.Event()
+        self._spoken_at = 0.0
+        self._poll = POLL_SECONDS
+
+    def close(self) -> None:
+        """Let go of the spool and the FIFO."""
+        self._disarm()
+        self._reader.close()
+        os.close(self._wake)
+
+    @property
+    def watched(self) -> bool:
+        """Somebody reads along, as last heard."""
+        return self._sender.watched
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much is in the spool, as far as was looked, and not on the server."""
+        return self._reader.end - self._sender.acked
+
+    @property
+    def damaged(self) -> str:
+        """Why the rest of the spool cannot be read; empty while all is well."""
+        return self._reader.damaged
+
+    def log_end(self) -> LogEnd:
+        """Where the phase's log ends; reads the spool, so call it in a thread."""
+        return self._reader.log_end()
+
+    def stir(self) -> None:
+        """Look at the spool now: something has changed beside it."""
+        self._stirred.set()
+
+    def lose(self) -> None:
+        """The connection is gone; `converse` returns."""
+        self._lost = True
+        self._stirred.set()
+
+    async def converse(
+        self, carry: Carry, *, probe_seconds: float | None = None
+    ) -> Outcome:
+        """Talk over a connection that is up, until all is acknowledged or it is lost.
+
+        Whoever receives on the connection calls `answer` and `lose`. When cancelled,
+        nothing is lost: the spool holds what was not acknowledged.
+
+        Args:
+            carry: puts one message on the wire.
+            probe_seconds: ask for the server's view after so much silence, where it
+                cannot speak unasked.
+
+        Raises:
+            FencedError: this lease has no right to go on, or the spool cannot serve what
+                the server asks for.
+        """
+        self._lost = self.opened = False
+        self._sender = on_disconnect(self._sender)
+        try:
+            await self._probe(carry)
+            while not self._lost:
+                if await self._step(carry, probe_seconds):
+                    return Outcome.COMPLETE
+            return Outcome.LOST
+        finally:
+            self._disarm()
+            self._sender = on_disconnect(self._sender)
+
+    def answer(self, ack: Ack) -> None:
+        """Take in what the server said."""
+        self.opened = True
+        if ack.status is AckStatus.CORRUPT:
+            self.lose()  # come back after a pause rather than send the same at once
+        if ack.status is AckStatus.OK and ack.committed > self._reader.end:
+            # Acknowledged to an earlier run of the agent, beyond what was looked at yet.
+            with contextlib.suppress(SpoolError):
+                self._reader.seek(ack.committed)
+        self._sender = on_ack(self._sender, ack, end=self._reader.end)
+        if not self._sender.stopped:
+            self._reader.release(self._sender.acked)
+        if ack.command:
+            self._on_command(ack.command)
+        self._stirred.set()
+
+    async def _step(self, carry: Carry, probe_seconds: float | None) -> bool:
+        """Do the next thing; returns whether all is done."""
+        self._stirred.clear()
+        # Asked for first: the result is the last thing a job writes.
+        complete = self._job_has_ended()
+        end = self._reader.refresh()
+        now = self._clock.monotonic()
+        step = next_step(self._sender, end=end, now=now, flush=complete)
+        match step:
+            case MustStop(reason=reason):
+                raise FencedError(f"The upload of the log must stop: {reason}.")
+            case Send(offset=offset, limit=limit):
+                await self._send(carry, offset, limit)
+            case Wait(seconds=seconds):
+                if complete and self._sender.open and self._sender.acked == end:
+                    return True
+                if probe_seconds and now - self._spoken_at >= probe_seconds:
+                    await self._probe(carry)
+                else:
+                    await self._pause(seconds)
+            case _:
+                assert_never(step)
+        return False
+
+    def _job_has_ended(self) -> bool:
+        return self._phase.result.exists()
+
+    async def _send(self, carry: Carry, offset: int, limit: int) -> None:
+        if self._reader.position != offset:
+            try:
+                self._reader.seek(offset)
+            except SpoolError as error:
+                raise FencedError(
+                    f"The upload of the log must stop: {error}."
+                ) from None
+        behind = self._reader.end - offset > limit
+        chunks = self._reader.read(limit, merge_to=MAX_CATCH_UP if behind else MAX_LIVE)
+        message = b"".join(
+            [PREFIX.pack(self._sender.epoch, offset), *map(encode_chunk, chunks)]
+        )
+        now = self._clock.monotonic()
+        length = chunks[-1].end - offset
+        self._sender = on_sent(self._sender, length=length, now=now)
+        self._spoken_at = now
+        await carry(message)
+
+    async def _probe(self, carry: Carry) -> None:
+        self._spoken_at = self._clock.monotonic()
+        await carry(PREFIX.pack(self._sender.epoch, self._sender.acked))
+
+    async def _pause(self, seconds: float | None) -> None:
+        """Wait for the spool to grow, an answer, or for ``seconds`` of the rhythm.
+
+        While the rhythm only has to pass, the FIFO is not listened to: at a thousand
+        lines a second that would wake the loop a thousand times for nothing. In silence
+        the FIFO wakes, and the poll behind it grows rare.
+        """
+        if seconds is None:
+            self._arm()
+            longest = self._poll
+        else:
+            longest = min(seconds, RHYTHM_SECONDS)
+        try:
+            async with asyncio.timeout(longest):
+                await self._stirred.wait()
+            self._poll = POLL_SECONDS
+        except TimeoutError:
+            self._poll = min(self._poll * 2, LONGEST_POLL_SECONDS)
+
+    def _arm(self) -> None:
+        if not self._armed:
+            asyncio.get_running_loop().add_reader(self._wake, self._woken)
+            self._armed = True
+
+    def _disarm(self) -> None:
+        if self._armed:
+            asyncio.get_running_loop().remove_reader(self._wake)
+            self._armed = False
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, WAKE_BYTES)
+        self._disarm()
+        self._stirred.set()
