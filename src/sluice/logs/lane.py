@@ -1,0 +1,200 @@
+"""Readers of one watched log in one wire form: cursors, served from the past, the ring or a flush."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from sluice.base.errors import SluiceError
+from sluice.logs.blocks import cut_bytes, read_block
+from sluice.logs.dialects import Dialect, Segment
+from sluice.logs.history import DamagedLogError, LogView
+from sluice.logs.lines import Run
+from sluice.logs.metrics import LogMetrics
+from sluice.logs.model import Position
+from sluice.logs.ring import Ring
+from sluice.wire.chunk import Chunk
+from sluice.wire.stream import Completed
+
+RING_READ_BYTES = 256 * 1024
+PUSH_BYTES = 1024 * 1024
+
+Push = Callable[[bytes], bool]
+"""Writes a payload at once; False where the reader is full now and wants no more."""
+
+
+class Followed(Protocol):
+    """What a reader needs to know of the log it follows (`tail.Tail`)."""
+
+    @property
+    def view(self) -> LogView:
+        """How the log's past is read."""
+        ...
+
+    @property
+    def end(self) -> Completed | None:
+        """The last frame, once the log has ended."""
+        ...
+
+    @property
+    def failure(self) -> SluiceError | None:
+        """Why nothing more will come, where that is so."""
+        ...
+
+    @property
+    def metrics(self) -> LogMetrics:
+        """What is counted."""
+        ...
+
+
+class Reader:
+    """One cursor on a log in one wire form.
+
+    Attributes:
+        offset: byte offset of what comes next.
+        line: number of the line that comes next.
+        push: where set, called with each payload while the reader waits at the head.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_lane",
+        "_stopped",
+        "_wake",
+        "line",
+        "offset",
+        "push",
+        "tail",
+    )
+
+    def __init__(self, tail: Followed, lane: "Lane", start: Position) -> None:
+        self.tail = tail
+        self.offset = start.offset
+        self.line = start.line
+        self.push: Push | None = None
+        self._lane = lane
+        self._wake = asyncio.Event()
+        self._backlog: bytes | None = None
+        self._stopped = False
+
+    async def next(self) -> bytes | None:
+        """The next payload, waiting for it at the head; None after the end or `stop`.
+
+        With `push` set, payloads may also be written while this waits; it gives an empty
+        one where the push said that the reader is full. Cancelled, it loses nothing: what
+        was not given out is given out by the next call.
+
+        Raises:
+            DamagedLogError: stored output cannot be read.
+            UnavailableError: the server is stopping.
+        """
+        lane = self._lane
+        while not self._stopped:
+            if self._backlog is not None:
+                payload, self._backlog = self._backlog, None
+                return payload
+            segments = lane.ring.after(self.offset, RING_READ_BYTES)
+            if not segments and self.offset < lane.ring.end:
+                segments = await self._past()
+            if segments:
+                return self._given(segments)
+            if self.tail.end is not None:
+                return None
+            if self.tail.failure is not None:
+                raise self.tail.failure
+            lane.at_head[self] = None
+            try:
+                await self._wake.wait()
+            finally:
+                lane.at_head.pop(self, None)
+                self._wake.clear()
+        return None
+
+    def deliver(self, payload: bytes, last: Segment) -> None:
+        """A flush while the reader waits at the head (called by the pump)."""
+        self.offset, self.line = last.end, last.next_line
+        if self.push is None or len(payload) > PUSH_BYTES:
+            self._backlog = payload
+            self.wake()
+        elif not self.push(payload):
+            self._backlog = b""
+            self.wake()
+
+    def stop(self) -> None:
+        """Nobody wants more of it: `next` returns None from now on."""
+        self._stopped = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Leave the head and look again."""
+        self._lane.at_head.pop(self, None)
+        self._wake.set()
+
+    async def _past(self) -> list[Segment]:
+        """What lies between here and the ring."""
+        lane = self._lane
+        segments = await read_block(
+            self.tail.view,
+            lane.dialect,
+            Position(self.offset, self.line),
+            stop=lane.ring.boundary(self.offset),
+            ended=self.tail.end is not None,
+        )
+        if not segments:
+            raise DamagedLogError(
+                f"Line {self.line} of the log of {self.tail.view.record.task_id}"
+                " cannot be read."
+            )
+        lane.ring.put_before(segments)
+        return segments
+
+    def _given(self, segments: list[Segment]) -> bytes:
+        payload = self._lane.dialect.wrap(segments)
+        last = segments[-1]
+        lines = last.next_line - segments[0].first_line
+        self.tail.metrics.delivered(lines=lines, size=len(payload), readers=1)
+        self.offset, self.line = last.end, last.next_line
+        return payload
+
+
+class Lane:
+    """All readers of one wire form, and their ring."""
+
+    def __init__(self, dialect: Dialect, ring: Ring) -> None:
+        self.dialect = dialect
+        self.ring = ring
+        self.readers: set[Reader] = set()
+        self.at_head: dict[Reader, None] = {}
+
+    def nearest(self) -> int | None:
+        """Offset of the last reader that the ring still reaches; None where there is none."""
+        start = self.ring.start
+        if len(self.at_head) == len(self.readers):
+            return self.ring.end if self.readers else None
+        near = [reader.offset for reader in self.readers if reader.offset >= start]
+        return min(near, default=None)
+
+    def take(self, runs: list[Run], chunks: list[Chunk], head: Position) -> bytes:
+        """Encode what is new and give it to the readers at the head; what they got.
+
+        Where no reader is near, nothing is encoded: who comes later reads the past.
+        """
+        needed = self.nearest()
+        end = chunks[-1].end if self.dialect.by_bytes else head.offset
+        if needed is None:
+            self.ring.clear(end)
+            return b""
+        segments = (
+            cut_bytes(chunks, self.ring.end, end)
+            if self.dialect.by_bytes
+            else self.dialect.segments(runs)
+        )
+        if not segments:
+            return b""
+        self.ring.extend(segments, needed=needed)
+        payload = self.dialect.wrap(segments)
+        for reader in list(self.at_head):
+            if reader.offset == segments[0].start:
+                reader.deliver(payload, segments[-1])
+            else:
+                reader.wake()
+        return payload

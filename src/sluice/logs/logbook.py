@@ -1,0 +1,337 @@
+"""The one hand that writes logs: uploads by compare-and-append, the server's own lines, the end."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+from sluice.base.clock import Clock, to_micros
+from sluice.base.errors import ConflictError, NotFoundError
+from sluice.base.ids import TaskId
+from sluice.base.transactions import Tx
+from sluice.events.hub import Hub
+from sluice.events.topics import log_topic
+from sluice.logs.history import History, LogView
+from sluice.logs.incoming import BrokenUploadError, unit_of
+from sluice.logs.lines import Assembler
+from sluice.logs.loop import Answer, GroupCommit
+from sluice.logs.model import LogRecord, Position, Unit
+from sluice.logs.tails import Tails
+from sluice.wire.agent import LogPosition
+from sluice.wire.chunk import Chunk, Kind, Source, event_chunk, placed
+from sluice.wire.events import End, Event, Note
+from sluice.wire.log_flow import Ack, Head, Offer, Verdict, answer, judge
+
+LAST_LINE_WINDOW = 64 * 1024
+LAST_LINE_BYTES = 4 * 1024 * 1024
+LAST_LINE_SHOWN = 500
+SEAL_TRIES = 20
+
+
+class Pending:
+    """An upload that is on its way to the disk; `ack` waits for it."""
+
+    def __init__(self, logs: "Logs", task_id: TaskId) -> None:
+        self._logs = logs
+        self._task_id = task_id
+        self._answer: asyncio.Future[Answer] | None = None
+        self._ready: Answer | None = None
+
+    @classmethod
+    def settled(cls, logs: "Logs", task_id: TaskId, ready: Answer) -> "Pending":
+        """An upload whose verdict is known at once (a probe, a broken one)."""
+        pending = cls(logs, task_id)
+        pending._ready = ready
+        return pending
+
+    @classmethod
+    def queued(
+        cls, logs: "Logs", task_id: TaskId, waiting: "asyncio.Future[Answer]"
+    ) -> "Pending":
+        """An upload in the group commit's queue."""
+        pending = cls(logs, task_id)
+        pending._answer = waiting
+        return pending
+
+    async def ack(self) -> Ack:
+        """The acknowledgement, once it is true.
+
+        Raises:
+            UnavailableError: the database is away; send again later.
+            NotFoundError: there is no such log.
+        """
+        if self._ready is not None:
+            verdict, head = self._ready
+        else:
+            assert self._answer is not None
+            verdict, head = await asyncio.shield(self._answer)
+        return answer(verdict, head, watched=self._logs.watched(self._task_id))
+
+
+@dataclass(frozen=True, slots=True)
+class LogParts:
+    """What `Logs` stands on."""
+
+    history: History
+    commit: GroupCommit
+    tails: Tails
+    hub: Hub
+    clock: Clock
+
+
+class Logs:
+    """All logs of this server. Methods with a ``tx`` join the caller's transaction."""
+
+    def __init__(self, parts: LogParts) -> None:
+        self._history = parts.history
+        self._store = parts.history.store
+        self._transactions = parts.history.transactions
+        self._commit = parts.commit
+        self._tails = parts.tails
+        self._hub = parts.hub
+        self._clock = parts.clock
+
+    # --- the log's course ---
+
+    async def open(self, tx: Tx, task_id: TaskId) -> None:
+        """Open an empty log, written by the server; opening again changes nothing."""
+        await self._store.open(tx, task_id, at=self._clock.now())
+
+    async def hand_over(self, tx: Tx, task_id: TaskId) -> LogPosition:
+        """Fence the present writer off (epoch + 1) and say where the next goes on.
+
+        Raises:
+            ConflictError: the log has ended.
+            NotFoundError: there is no such log.
+        """
+        record = await self._store.hand_over(tx, task_id)
+        if record is None:
+            await self._known(tx, task_id)
+            raise ConflictError(f"The log of {task_id} has ended; nobody writes it.")
+        return LogPosition(
+            epoch=record.epoch, offset=record.committed, next_line=record.next_line
+        )
+
+    async def head(self, task_id: TaskId) -> Head:
+        """Epoch, durable length and next line.
+
+        Raises:
+            NotFoundError: there is no such log.
+        """
+        return (await self._history.record(task_id)).head
+
+    async def view(self, task_id: TaskId) -> LogView:
+        """A reader's look at a log.
+
+        Raises:
+            NotFoundError: there is no such log.
+        """
+        return await self._history.view(task_id)
+
+    def watched(self, task_id: TaskId) -> bool:
+        """Whether somebody reads along, on this server or on another."""
+        return self._tails.watched(task_id)
+
+    # --- uploads ---
+
+    async def offer(
+        self, task_id: TaskId, epoch: int, offset: int, payload: bytes
+    ) -> Pending:
+        """Take encoded chunks in; the next upload may follow before this one is stored.
+
+        Raises:
+            UnavailableError: the server is stopping.
+            NotFoundError: there is no such log.
+        """
+        try:
+            unit = unit_of(task_id, epoch, offset, payload)
+        except BrokenUploadError:
+            head = await self.head(task_id)
+            verdict = judge(head, Offer(epoch, offset, len(payload), intact=False))
+            return Pending.settled(self, task_id, (verdict, head))
+        if unit is None:
+            return Pending.settled(self, task_id, await self._probe(task_id, epoch))
+        return Pending.queued(self, task_id, await self._commit.offer(unit))
+
+    async def append(
+        self, task_id: TaskId, epoch: int, offset: int, payload: bytes
+    ) -> Ack:
+        """Store encoded chunks if the log stands at ``offset`` under ``epoch``.
+
+        The acknowledgement means durable. An empty payload asks where the log stands.
+
+        Raises:
+            UnavailableError: the database is away; send again later.
+            NotFoundError: there is no such log.
+        """
+        pending = await self.offer(task_id, epoch, offset, payload)
+        return await pending.ack()
+
+    async def _probe(self, task_id: TaskId, epoch: int) -> Answer:
+        head = await self.head(task_id)
+        if epoch != head.epoch:
+            return Verdict.WRONG_EPOCH, head
+        return Verdict.ALREADY_THERE, head
+
+    # --- the server's own lines ---
+
+    async def note(
+        self,
+        tx: Tx,
+        task_id: TaskId,
+        text: str,
+        *,
+        actor: str = "",
+        error: bool = False,
+    ) -> None:
+        """Append one line of the server; only while no agent holds a lease.
+
+        Raises:
+            ConflictError: the log has ended.
+            NotFoundError: there is no such log.
+        """
+        line = text.rstrip("\n").encode() + b"\n"
+        await self.event(tx, task_id, Note(actor, error), line)
+
+    async def event(self, tx: Tx, task_id: TaskId, event: Event, line: bytes) -> None:
+        """Append an event of the server; only while no agent holds a lease.
+
+        An event begins a line: where output ended without a newline, the event's bytes
+        begin with one, so that the output itself stays as it was. Readers hear of it
+        when the caller publishes the task's topic, or within two seconds.
+
+        Raises:
+            ConflictError: the log has ended.
+            NotFoundError: there is no such log.
+        """
+        record = await self._known(tx, task_id)
+        if record.sealed:
+            raise ConflictError(f"The log of {task_id} has ended; nobody writes it.")
+        if not await self._at_line_start(tx, record):
+            line = b"\n" + line
+        chunk = event_chunk(
+            event,
+            line,
+            source=Source.SERVER,
+            captured_us=to_micros(self._clock.now()),
+        )
+        unit = Unit(
+            task_id,
+            record.epoch,
+            record.committed,
+            record.next_line,
+            record.committed + len(line),
+            record.next_line + line.count(b"\n"),
+            (placed(chunk, offset=record.committed, first_line=record.next_line),),
+        )
+        outcome = await self._store.put(tx, unit)
+        if not outcome.accepted:
+            raise ConflictError(
+                f"The log of {task_id} is written by an agent at this moment;"
+                " the server writes between phases only."
+            )
+
+    async def _known(self, tx: Tx, task_id: TaskId) -> LogRecord:
+        record = await self._store.get(tx, task_id)
+        if record is None:
+            raise NotFoundError(f"There is no log of {task_id}.")
+        return record
+
+    async def _at_line_start(self, tx: Tx, record: LogRecord) -> bool:
+        if record.committed == 0:
+            return True
+        chunks = await self._store.read_chunks(tx, record, record.committed - 1, 1)
+        return chunks[-1].data.endswith(b"\n")
+
+    # --- the end ---
+
+    async def seal(self, task_id: TaskId, status: str) -> None:
+        """Write the `end` event with the task's final status; again changes nothing.
+
+        The hash is taken from the stored bytes, so that it speaks of what readers get.
+
+        Raises:
+            ConflictError: the log is still being written.
+            NotFoundError: there is no such log.
+        """
+        for _ in range(SEAL_TRIES):
+            view = await self._history.view(task_id)
+            record = view.record
+            if record.sealed:
+                return
+            end = await self._end_of(view, record, status)
+            async with self._transactions.write() as tx:
+                sealed = await self._store.seal(tx, record, end, at=self._clock.now())
+            if sealed:
+                self._hub.publish(log_topic(task_id))
+                return
+        raise ConflictError(
+            f"The log of {task_id} is still being written; it cannot end yet."
+        )
+
+    async def _end_of(self, view: LogView, record: LogRecord, status: str) -> Chunk:
+        sha256 = hashlib.sha256()
+        last = b"\n"
+        async for piece in view.pieces(0, record.committed):
+            await asyncio.to_thread(sha256.update, piece)
+            last = piece[-1:]
+        whole_lines = record.next_line - 1
+        end = End(
+            total_bytes=record.committed,
+            total_lines=whole_lines + (last != b"\n"),
+            sha256=sha256.hexdigest(),
+            status=status,
+        )
+        chunk = event_chunk(
+            end, b"", source=Source.SERVER, captured_us=to_micros(self._clock.now())
+        )
+        return placed(chunk, offset=record.committed, first_line=record.next_line)
+
+    # --- what others ask of stored output ---
+
+    async def digest(self, task_id: TaskId, start: int, end: int) -> str:
+        """SHA-256 (hex) of the log's bytes from ``start`` up to ``end``."""
+        view = await self._history.view(task_id)
+        sha256 = hashlib.sha256()
+        async for piece in view.pieces(start, end):
+            await asyncio.to_thread(sha256.update, piece)
+        return sha256.hexdigest()
+
+    async def last_line(self, task_id: TaskId, start: int, end: int) -> str:
+        """The last non-empty line of output (not of events) between two offsets.
+
+        Looks at the last 4 MiB only, and gives at most 500 characters.
+        """
+        view = await self._history.view(task_id)
+        stop = end
+        while stop > start and end - stop < LAST_LINE_BYTES:
+            begin = max(start, stop - LAST_LINE_WINDOW)
+            line = await _last_output_line(view, begin, stop)
+            if line:
+                return line[:LAST_LINE_SHOWN]
+            stop = begin
+        return ""
+
+
+async def _last_output_line(view: LogView, begin: int, stop: int) -> str:
+    found = ""
+    at = begin
+    assembler = Assembler(Position(begin, 1))
+    while at < stop:
+        chunks = await view.read(at, stop - at)
+        if not chunks:
+            break
+        for chunk in chunks:
+            if chunk.offset >= stop or (chunk.kind is Kind.EVENT and not chunk.data):
+                break
+            for run in assembler.feed(chunk):
+                if run.event is None and run.start < stop:
+                    found = _last_text(run.text) or found
+        at = max(chunks[-1].end, at + 1)
+    for run in assembler.finish():
+        found = _last_text(run.text) or found
+    return found
+
+
+def _last_text(text: bytes) -> str:
+    lines = text.decode("utf-8", "replace").rstrip().rsplit("\n", 1)
+    return lines[-1].strip()
