@@ -1,4 +1,4 @@
-"""Tables of tasks, their stages and who did what to them."""
+"""Tables of tasks, their stages, their leases and who did what to them."""
 
 from sqlalchemy import (
     BigInteger,
@@ -17,7 +17,7 @@ from sluice.db.types import Json, UtcDateTime
 
 # state: the lifecycle's own state (tasks/lifecycle.py); status: the public one, derived.
 # sequence: order in the queue. version: compare-and-set. sealed_variables: run variables.
-# lease_*: the current lease; fence grows with every hand-over of the log.
+# lease_*: the current lease. log_sealed: the log's `end` is in (what the loop looks for).
 tasks = Table(
     "tasks",
     metadata,
@@ -62,6 +62,7 @@ tasks = Table(
     Column("apply_last_line", Text, nullable=False),
     Column("plan_lines", Integer, nullable=False),
     Column("apply_lines", Integer, nullable=False),
+    Column("log_sealed", Boolean, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
@@ -69,6 +70,31 @@ tasks = Table(
     Index("ix_tasks_workspace_id_sequence", "workspace_id", "sequence"),
     Index("ix_tasks_status_sequence", "status", "sequence"),
     Index("ix_tasks_lease_expires_at", "lease_expires_at"),
+    Index("ix_tasks_lease_agent_id", "lease_agent_id"),
+)
+
+# every lease there was: where its part of the log begins, which state it started from
+# (stale plans), and how it ended, so that a repeated report is known
+task_leases = Table(
+    "task_leases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column(
+        "task_id",
+        Text,
+        ForeignKey("tasks.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("agent_id", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    Column("log_line", BigInteger, nullable=False),
+    Column("base_state_id", Text),
+    Column("claimed_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("outcome", Text),
 )
 
 task_stages = Table(

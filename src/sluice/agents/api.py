@@ -1,0 +1,227 @@
+"""Routes of pools and agents, and what agents report of phases."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from sluice.agents import actions
+from sluice.agents.actions import AgentDeps, SeenAgent
+from sluice.agents.model import Pool
+from sluice.auth.guard import require
+from sluice.auth.model import (
+    AgentPrincipal,
+    PoolPrincipal,
+    Principal,
+    StoredToken,
+    TaskPrincipal,
+)
+from sluice.auth.policy import Permission
+from sluice.base.errors import ForbiddenError
+from sluice.base.ids import AgentId, LeaseId, PoolId, TaskId, TokenId
+from sluice.tasks.actions import finish_phase, get_lease, phase_started
+from sluice.wire import resources
+from sluice.wire.agent import (
+    PhaseOrder,
+    PhaseResult,
+    PingRequest,
+    PingResponse,
+    PullRequest,
+    RegisterRequest,
+    RegisterResponse,
+    StartedReport,
+)
+from sluice.wire.resources import PoolInput, TokenInput
+
+Reader = Annotated[Principal, Depends(require(Permission.READ))]
+Admin = Annotated[Principal, Depends(require(Permission.ADMIN))]
+Registrant = Annotated[Principal, Depends(require(Permission.REGISTER_AGENT))]
+Worker = Annotated[Principal, Depends(require(Permission.WORK))]
+Reporter = Annotated[Principal, Depends(require(Permission.TASK_DATA))]
+
+
+def build_router(deps: AgentDeps) -> APIRouter:
+    """All routes of this package but the log upload."""
+    router = APIRouter(prefix="/api/v1", tags=["agents"])
+    _add_pools(router, deps)
+    _add_pool_tokens(router, deps)
+    _add_agents(router, deps)
+    _add_reports(router, deps)
+    return router
+
+
+def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
+    @router.get("/organizations/{organization}/pools")
+    async def list_pools(organization: str, _: Reader) -> list[resources.Pool]:
+        """An organization's pools by name."""
+        pools = await actions.list_pools(deps, organization=organization)
+        return [pool_resource(pool) for pool in pools]
+
+    @router.post("/organizations/{organization}/pools", status_code=201)
+    async def create_pool(
+        organization: str, given: PoolInput, _: Admin
+    ) -> resources.Pool:
+        """Make a pool; the organization is named by its id or its name."""
+        made = await actions.create_pool(deps, organization=organization, wanted=given)
+        return pool_resource(made)
+
+    @router.get("/pools/{pool_id}")
+    async def get_pool(pool_id: str, _: Reader) -> resources.Pool:
+        """One pool."""
+        return pool_resource(await actions.get_pool(deps, pool_id=PoolId(pool_id)))
+
+
+def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
+    @router.post("/pools/{pool_id}/tokens", status_code=201)
+    async def issue_pool_token(
+        pool_id: str, given: TokenInput, _: Admin
+    ) -> resources.NewToken:
+        """Make a token with which agents register in the pool; it is shown this once."""
+        issued = await actions.issue_pool_token(
+            deps, pool_id=PoolId(pool_id), wanted=given
+        )
+        return resources.NewToken(
+            id=issued.token.id,
+            name=issued.token.name,
+            token=issued.secret,
+            expires_at=issued.token.expires_at,
+        )
+
+    @router.get("/pools/{pool_id}/tokens")
+    async def list_pool_tokens(pool_id: str, _: Admin) -> list[resources.TokenInfo]:
+        """The pool's tokens, without their secrets."""
+        found = await actions.pool_tokens(deps, pool_id=PoolId(pool_id))
+        return [_token_info(token) for token in found]
+
+    @router.delete("/pools/{pool_id}/tokens/{token_id}", status_code=204)
+    async def end_pool_token(pool_id: str, token_id: str, _: Admin) -> None:
+        """Revoke a token; agents that registered with it go on."""
+        await actions.end_pool_token(
+            deps, pool_id=PoolId(pool_id), token_id=TokenId(token_id)
+        )
+
+
+def _add_agents(router: APIRouter, deps: AgentDeps) -> None:
+    @router.get("/organizations/{organization}/agents")
+    async def list_agents(organization: str, _: Reader) -> list[resources.Agent]:
+        """An organization's agents as last heard of."""
+        found = await actions.list_agents(deps, organization=organization)
+        return [_agent(seen) for seen in found]
+
+    @router.post("/agents/register")
+    async def register(given: RegisterRequest, caller: Registrant) -> RegisterResponse:
+        """An agent introduces itself with its pool's token."""
+        if not isinstance(caller, PoolPrincipal):
+            raise ForbiddenError("Agents register with the token of a pool.")
+        return await actions.register(deps, caller=caller, wanted=given)
+
+    @router.post("/agents/{agent_id}/ping")
+    async def ping(agent_id: str, given: PingRequest, caller: Worker) -> PingResponse:
+        """What the agent is doing; the answer is what it should do."""
+        agent = _agent_caller(caller, AgentId(agent_id))
+        return await actions.ping(deps, caller=agent, said=given)
+
+    @router.post(
+        "/agents/{agent_id}/tasks/pull",
+        response_model=PhaseOrder,
+        responses={204: {"description": "No work came in time."}},
+    )
+    async def pull(
+        agent_id: str, given: PullRequest, caller: Worker, request: Request
+    ) -> PhaseOrder | Response:
+        """Wait up to 30 s for a phase that fits into the slots, and take it."""
+        agent = _agent_caller(caller, AgentId(agent_id))
+        order = await actions.pull(
+            deps, caller=agent, wanted=given, gone=request.is_disconnected
+        )
+        return Response(status_code=204) if order is None else order
+
+
+def _add_reports(router: APIRouter, deps: AgentDeps) -> None:
+    @router.post("/agents/{agent_id}/tasks/{task_id}/started")
+    async def started(
+        agent_id: str, task_id: str, given: StartedReport, caller: Reporter
+    ) -> dict[str, str]:
+        """The phase process has begun under this lease."""
+        await _check_reporter(deps, caller, AgentId(agent_id), LeaseId(given.lease_id))
+        await phase_started(
+            deps.tasks, task_id=TaskId(task_id), lease_id=LeaseId(given.lease_id)
+        )
+        return {}
+
+    @router.post(
+        "/agents/{agent_id}/tasks/{task_id}/finish",
+        responses={409: {"description": "The log is not wholly there (`committed`)."}},
+    )
+    async def finish(
+        agent_id: str, task_id: str, given: PhaseResult, caller: Reporter
+    ) -> dict[str, str]:
+        """The phase has ended and its log is uploaded; saying it again changes nothing."""
+        await _check_reporter(deps, caller, AgentId(agent_id), LeaseId(given.lease_id))
+        await finish_phase(deps.tasks, task_id=TaskId(task_id), result=given)
+        return {}
+
+
+def _agent_caller(caller: Principal, agent_id: AgentId) -> AgentPrincipal:
+    if not isinstance(caller, AgentPrincipal):
+        raise ForbiddenError("Only a registered agent asks for work.")
+    actions.same_agent(caller, agent_id)
+    return caller
+
+
+async def _check_reporter(
+    deps: AgentDeps, caller: Principal, agent_id: AgentId, lease_id: LeaseId
+) -> None:
+    """The lease is the caller's own: by the agent's token or by the task's."""
+    match caller:
+        case AgentPrincipal():
+            actions.same_agent(caller, agent_id)
+            lease = await get_lease(deps.tasks, lease_id=lease_id)
+            own = lease.agent_id == agent_id
+        case TaskPrincipal():
+            own = caller.lease_id == lease_id
+        case _:
+            own = False
+    if not own:
+        raise ForbiddenError(f"{caller.actor} does not hold the lease {lease_id}.")
+
+
+def pool_resource(pool: Pool) -> resources.Pool:
+    """A pool as the API shows it."""
+    return resources.Pool(
+        id=pool.id,
+        organization_id=pool.organization_id,
+        name=pool.name,
+        labels=dict(pool.labels),
+        max_plan_concurrency=pool.max_plan_concurrency,
+        allow_apply_concurrent=pool.allow_apply_concurrent,
+        created_at=pool.created_at,
+    )
+
+
+def _token_info(token: StoredToken) -> resources.TokenInfo:
+    return resources.TokenInfo(
+        id=token.id,
+        name=token.name,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        last_used_at=token.last_used_at,
+    )
+
+
+def _agent(seen: SeenAgent) -> resources.Agent:
+    agent = seen.agent
+    return resources.Agent(
+        id=agent.id,
+        pool_id=agent.pool_id,
+        name=agent.name,
+        version=agent.version,
+        labels=dict(agent.labels),
+        state=seen.state,
+        plan_tasks_running=agent.plan_tasks_running,
+        plan_task_limit=agent.plan_task_limit,
+        apply_task_running=agent.apply_task_running,
+        current_tasks=list(agent.current_tasks),
+        cpu_usage=agent.cpu_usage,
+        mem_usage=agent.mem_usage,
+        last_seen_at=agent.last_seen_at,
+    )

@@ -1,0 +1,184 @@
+"""Routes of tasks for people: make, look at, decide. Their logs have a module of their own."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from sluice.auth.guard import check, require
+from sluice.auth.model import Principal
+from sluice.auth.policy import Permission
+from sluice.base.errors import NotFoundError
+from sluice.base.ids import TaskId, WorkspaceId
+from sluice.base.paging import MAX_LIMIT, Page
+from sluice.tasks import actions, task_data
+from sluice.tasks.actions import TaskDeps, TaskListing
+from sluice.tasks.model import Task
+from sluice.tasks.ports import TaskFilter
+from sluice.tasks.present import resource_changes, task_resource, task_row
+from sluice.wire import resources
+from sluice.wire.resources import ReasonInput, TaskInput, TaskStatus, TaskType
+
+Reader = Annotated[Principal, Depends(require(Permission.READ))]
+Planner = Annotated[Principal, Depends(require(Permission.PLAN))]
+Applier = Annotated[Principal, Depends(require(Permission.APPLY))]
+Keeper = Annotated[Principal, Depends(require(Permission.ADMIN_WORKSPACE))]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Offset = Annotated[int, Query(ge=0)]
+
+
+def build_router(deps: TaskDeps) -> APIRouter:
+    """All routes for people but those of logs."""
+    router = APIRouter(prefix="/api/v1", tags=["tasks"])
+    _add_creation(router, deps)
+    _add_lists(router, deps)
+    _add_decisions(router, deps)
+    _add_plans(router, deps)
+    return router
+
+
+def _add_creation(router: APIRouter, deps: TaskDeps) -> None:
+    @router.post("/workspaces/{workspace_id}/tasks", status_code=201)
+    async def create_task(
+        workspace_id: str, given: TaskInput, caller: Planner
+    ) -> resources.Task:
+        """Put a task into the workspace's queue."""
+        if given.task_type is not TaskType.PLAN:
+            check(caller, Permission.APPLY)
+        task = await actions.create_task(
+            deps,
+            workspace_id=WorkspaceId(workspace_id),
+            wanted=given,
+            actor=caller.actor,
+        )
+        return await _resource(deps, task.id)
+
+    @router.get("/tasks/{task_id}")
+    async def get_task(task_id: str, _: Reader) -> resources.Task:
+        """A task with its stages, who did what to it, and why it stands where it does."""
+        return await _resource(deps, TaskId(task_id))
+
+
+def _add_lists(router: APIRouter, deps: TaskDeps) -> None:
+    @router.get("/workspaces/{workspace_id}/tasks")
+    async def list_workspace_tasks(
+        workspace_id: str,
+        _: Reader,
+        status: TaskStatus | None = None,
+        task_type: TaskType | None = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> resources.TaskList:
+        """A workspace's tasks, newest first."""
+        page = Page(limit, offset)
+        which = TaskFilter(
+            workspace_id=WorkspaceId(workspace_id), status=status, task_type=task_type
+        )
+        found = await actions.list_workspace_tasks(
+            deps, workspace_id=WorkspaceId(workspace_id), which=which, page=page
+        )
+        return _task_list(found, page)
+
+    @router.get("/organizations/{organization}/tasks")
+    async def list_organization_tasks(
+        organization: str,
+        _: Reader,
+        status: TaskStatus | None = None,
+        task_type: TaskType | None = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> resources.TaskList:
+        """An organization's tasks, newest first."""
+        page = Page(limit, offset)
+        owner = await actions.find_organization(deps, organization=organization)
+        which = TaskFilter(organization_id=owner, status=status, task_type=task_type)
+        found = await actions.list_tasks(deps, which=which, page=page)
+        return _task_list(found, page)
+
+
+def _add_decisions(router: APIRouter, deps: TaskDeps) -> None:
+    @router.post("/tasks/{task_id}/confirm")
+    async def confirm(
+        task_id: str, caller: Applier, given: ReasonInput | None = None
+    ) -> resources.Task:
+        """Let a planned task apply."""
+        await actions.confirm(
+            deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
+        )
+        return await _resource(deps, TaskId(task_id))
+
+    @router.post("/tasks/{task_id}/discard")
+    async def discard(
+        task_id: str, caller: Applier, given: ReasonInput | None = None
+    ) -> resources.Task:
+        """End a planned task without applying it."""
+        await actions.discard(
+            deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
+        )
+        return await _resource(deps, TaskId(task_id))
+
+    @router.post("/tasks/{task_id}/cancel")
+    async def cancel(
+        task_id: str, caller: Planner, given: ReasonInput | None = None
+    ) -> resources.Task:
+        """Stop a task safely."""
+        await actions.cancel(
+            deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
+        )
+        return await _resource(deps, TaskId(task_id))
+
+    @router.post("/tasks/{task_id}/force-cancel")
+    async def force_cancel(
+        task_id: str, caller: Applier, given: ReasonInput | None = None
+    ) -> resources.Task:
+        """Have a phase killed, whatever becomes of what it was doing."""
+        await actions.force_cancel(
+            deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
+        )
+        return await _resource(deps, TaskId(task_id))
+
+
+def _add_plans(router: APIRouter, deps: TaskDeps) -> None:
+    @router.get("/workspaces/{workspace_id}/tasks/{task_id}/plan-json")
+    async def get_plan_json(workspace_id: str, task_id: str, _: Keeper) -> Response:
+        """The plan as `terraform show -json` gives it; it holds secrets in the clear."""
+        task = await _task_of(deps, workspace_id, task_id)
+        content = await task_data.plan_json_of(deps, task=task)
+        return Response(content, media_type="application/json")
+
+    @router.get("/workspaces/{workspace_id}/tasks/{task_id}/resource-changes")
+    async def get_resource_changes(
+        workspace_id: str, task_id: str, _: Reader
+    ) -> resources.ResourceChanges:
+        """What the plan changes; sensitive values read `(sensitive value)`."""
+        task = await _task_of(deps, workspace_id, task_id)
+        return resource_changes(await task_data.plan_of(deps, task=task))
+
+    @router.get("/tasks/{task_id}/outputs")
+    async def get_outputs(task_id: str, _: Reader) -> list[resources.OutputValue]:
+        """The outputs that the task made, or would make."""
+        task = await actions.get_task(deps, task_id=TaskId(task_id))
+        return await task_data.outputs_of(deps, task=task)
+
+
+async def _resource(deps: TaskDeps, task_id: TaskId) -> resources.Task:
+    return task_resource(await actions.get_task_details(deps, task_id=task_id))
+
+
+async def _task_of(deps: TaskDeps, workspace_id: str, task_id: str) -> Task:
+    task = await actions.get_task(deps, task_id=TaskId(task_id))
+    if task.workspace_id != workspace_id:
+        raise NotFoundError(f"There is no task {task_id} in {workspace_id}.")
+    return task
+
+
+def _task_list(found: TaskListing, page: Page) -> resources.TaskList:
+    return resources.TaskList(
+        tasks=[task_row(task, reason) for task, reason in found.tasks],
+        total=found.total,
+        limit=page.limit,
+        offset=page.offset,
+    )
+
+
+def _reason(given: ReasonInput | None) -> str:
+    return given.reason if given else ""

@@ -1,0 +1,160 @@
+"""Takes an event to a stored task: the lifecycle's step, its effects, and who is told."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+import structlog
+
+from sluice.base.errors import NotFoundError, SluiceError
+from sluice.base.ids import TaskId
+from sluice.base.transactions import Tx
+from sluice.events.topics import QUEUE, log_topic, task_topic, workspace_topic
+from sluice.tasks.deps import TaskDeps
+from sluice.tasks.events import (
+    Effect,
+    Event,
+    FenceLog,
+    LeaseExpired,
+    MarkDiverged,
+    PhaseEnded,
+    ReleaseLock,
+    SealLog,
+    WakeQueue,
+    WriteAgentLost,
+    WriteNote,
+)
+from sluice.tasks.lifecycle import step
+from sluice.tasks.model import LeaseOutcome, Task
+from sluice.tasks.stages import broken_off
+from sluice.wire.events import AgentLost
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A task before and after an event, and what was to be done about it."""
+
+    before: Task
+    after: Task
+    effects: tuple[Effect, ...] = ()
+
+
+async def locked(deps: TaskDeps, tx: Tx, task_id: TaskId) -> Task:
+    """The task, kept from others until the transaction ends.
+
+    Raises:
+        NotFoundError: there is no such task.
+    """
+    task = await deps.store.lock(tx, task_id)
+    if task is None:
+        raise NotFoundError(f"There is no task {task_id}.")
+    return task
+
+
+async def happen(deps: TaskDeps, tx: Tx, task: Task, event: Event) -> Change:
+    """Let ``event`` happen to a locked task: stored with its effects, all or nothing.
+
+    What may only follow the commit (telling others, sealing the log) is done by `tell`.
+
+    Raises:
+        ConflictError: that cannot happen to the task in its state.
+    """
+    now = deps.clock.now()
+    done = step(task, event, now)
+    after = done.task
+    if after != task:
+        after = await deps.store.save(tx, after)
+    if task.lease is not None and after.lease is None:
+        await _end_lease(deps, tx, task, after, event)
+    for effect in done.effects:
+        await _carry_out(deps, tx, after, effect)
+    return Change(task, after, done.effects)
+
+
+async def tell(deps: TaskDeps, change: Change) -> None:
+    """Tell those who wait, and seal the log of a task that has ended."""
+    task = change.after
+    if change.before != task:
+        deps.hub.publish(task_topic(task.id))
+        deps.hub.publish(workspace_topic(task.workspace_id))
+    if change.effects:
+        deps.hub.publish(log_topic(task.id))
+    if WakeQueue() in change.effects:
+        deps.hub.publish(QUEUE)
+    if SealLog() in change.effects:
+        await seal_or_leave(deps, task)
+
+
+async def seal_or_leave(deps: TaskDeps, task: Task) -> None:
+    """Seal the log of an ended task; where that fails, the loop tries again.
+
+    The task's state is committed by now: nobody should be told that it is not.
+    """
+    try:
+        await seal(deps, task)
+    except SluiceError as error:
+        _logger.warning("log not sealed yet", task_id=task.id, detail=error.detail)
+
+
+async def seal(deps: TaskDeps, task: Task) -> None:
+    """Write the `end` of an ended task's log and remember that it is there."""
+    await deps.log.seal(task.id, task.status.value)
+    async with deps.transactions.write() as tx:
+        present = await deps.store.lock(tx, task.id)
+        if present is not None and not present.log.sealed:
+            figures = replace(present.log, sealed=True)
+            await deps.store.save(tx, replace(present, log=figures))
+    deps.hub.publish(log_topic(task.id))
+
+
+async def _carry_out(deps: TaskDeps, tx: Tx, task: Task, effect: Effect) -> None:
+    match effect:
+        case FenceLog():
+            await deps.log.hand_over(tx, task.id)
+        case WriteNote(text, actor, error):
+            await deps.log.note(tx, task.id, text, actor=actor, error=error)
+        case WriteAgentLost(agent_id, lease_id, text):
+            event = AgentLost(agent_id, lease_id)
+            await deps.log.event(tx, task.id, event, f"{text}\n".encode())
+        case ReleaseLock():
+            await deps.workspaces.store.release_lock(tx, task.workspace_id, task.id)
+        case MarkDiverged(text):
+            await deps.workspaces.store.set_diverged(tx, task.workspace_id, text)
+        case WakeQueue() | SealLog():
+            pass
+        case _:
+            assert_never(effect)
+
+
+async def _end_lease(
+    deps: TaskDeps, tx: Tx, before: Task, after: Task, event: Event
+) -> None:
+    if before.lease is None:
+        return
+    now = deps.clock.now()
+    record = await deps.store.get_lease(tx, before.lease.id)
+    if record is not None:
+        ended = replace(record, ended_at=now, outcome=_outcome(event))
+        await deps.store.save_lease(tx, ended)
+    if after.terminal or isinstance(event, PhaseEnded):
+        await _break_off_stages(deps, tx, after, now)
+    else:
+        await deps.store.clear_stages(tx, after.id, before.lease.phase)
+
+
+def _outcome(event: Event) -> LeaseOutcome:
+    match event:
+        case PhaseEnded():
+            return LeaseOutcome.FINISHED
+        case LeaseExpired():
+            return LeaseOutcome.LOST
+        case _:
+            return LeaseOutcome.REVOKED
+
+
+async def _break_off_stages(deps: TaskDeps, tx: Tx, task: Task, now: datetime) -> None:
+    stored = await deps.store.stages(tx, task.id)
+    for stage in broken_off(stored, now):
+        await deps.store.put_stage(tx, task.id, stage)

@@ -1,0 +1,168 @@
+"""What can happen to a task, and what then has to be done: plain records for the lifecycle."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluice.base.ids import AgentId, LeaseId
+from sluice.tasks.model import Lease, Task
+from sluice.wire.agent import PhaseOutcome
+
+# --- events ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An agent takes the next phase."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The phase has begun on the agent, or may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRenewed:
+    """The agent was heard of."""
+
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseExpired:
+    """The agent was not heard of for the length of its lease, for the ``losses``-th time."""
+
+    agent_name: str
+    last_heard: str
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEnded:
+    """The agent reports the end of a phase, and its log is there."""
+
+    outcome: PhaseOutcome
+    error: str = ""
+    has_changes: bool | None = None
+    state_diverged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFailed:
+    """The server could not make up what the agent needs; the phase never began."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Somebody says that the plan may be applied."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """Somebody says that the plan is not to be applied."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody wants the task to stop, safely."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForceCancelAsked:
+    """Somebody wants the phase killed, whatever becomes of it."""
+
+    actor: str
+    reason: str = ""
+
+
+Event = (
+    Claimed
+    | Started
+    | LeaseRenewed
+    | LeaseExpired
+    | PhaseEnded
+    | OrderFailed
+    | Confirmed
+    | Discarded
+    | CancelAsked
+    | ForceCancelAsked
+)
+
+
+# --- effects ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FenceLog:
+    """The log's writer is the server again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteNote:
+    """The server writes a line into the log."""
+
+    text: str
+    actor: str = ""
+    error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAgentLost:
+    """The server writes into the log that the agent was lost."""
+
+    agent_id: AgentId
+    lease_id: LeaseId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLock:
+    """The task gives the workspace's lock back."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkDiverged:
+    """The workspace's stored state may not be what stands in the infrastructure."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeQueue:
+    """Some phase may have become claimable."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealLog:
+    """The log ends here, after the task's state is visible."""
+
+
+Effect = (
+    FenceLog
+    | WriteNote
+    | WriteAgentLost
+    | ReleaseLock
+    | MarkDiverged
+    | WakeQueue
+    | SealLog
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The task as it is now, and what has to be done about it, in order."""
+
+    task: Task
+    effects: tuple[Effect, ...] = ()

@@ -1,0 +1,108 @@
+"""Makes up what an agent gets for one phase: variables in the clear, options, a token."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sluice.base.ids import TaskId
+from sluice.tasks.deps import TaskDeps
+from sluice.tasks.model import Lease, Task
+from sluice.wire.agent import LogPosition, OrderVariable, PhaseOrder
+from sluice.wire.resources import RunVariable, TaskType, VariableCategory
+from sluice.workspaces.actions import order_variables
+from sluice.workspaces.model import Workspace
+
+TOKEN_SECONDS = 7 * 24 * 3600.0
+"""A task token ends with its lease; this only bounds what a leaked one is good for."""
+
+_ACTIONS = {
+    TaskType.PLAN: "plan",
+    TaskType.APPLY: "apply",
+    TaskType.PLAN_AND_APPLY: "plan_apply",
+    TaskType.SCRIPT: "script",
+}
+
+
+async def make_order(
+    deps: TaskDeps, task: Task, workspace: Workspace, lease: Lease, log: LogPosition
+) -> PhaseOrder:
+    """The order for a phase that was just claimed.
+
+    Raises:
+        SluiceError: a secret cannot be opened, or the workspace is gone.
+    """
+    variables = await order_variables(deps.workspaces, workspace_id=task.workspace_id)
+    token, _ = deps.tokens.task(task.id, lease.id, task.organization_id, TOKEN_SECONDS)
+    here = f"/api/v1/tasks/{task.id}"
+    return PhaseOrder(
+        task_id=task.id,
+        lease_id=lease.id,
+        lease_seconds=deps.lease_seconds,
+        workspace_id=task.workspace_id,
+        workspace_name=workspace.name,
+        organization_id=task.organization_id,
+        action=_ACTIONS[task.task_type],
+        phase=lease.phase,
+        engine=task.engine,
+        terraform_version=task.terraform_version,
+        working_directory=task.working_directory,
+        configuration_url=f"{here}/configuration",
+        state_url=f"{here}/state",
+        plan_url=f"{here}/plan-file",
+        plan_json_url=f"{here}/plan-json",
+        variables=with_run_variables(variables, run_variables(deps, task)),
+        options=task.options,
+        task_token=token,
+        log=log,
+    )
+
+
+def seal_run_variables(
+    deps: TaskDeps, task_id: TaskId, variables: Sequence[RunVariable]
+) -> bytes | None:
+    """Run variables as they are stored; None where there are none."""
+    if not variables:
+        return None
+    plain: list[dict[str, Any]] = [item.model_dump() for item in variables]
+    return deps.keyring.seal(msgspec.json.encode(plain), _name(task_id))
+
+
+def run_variables(deps: TaskDeps, task: Task) -> list[RunVariable]:
+    """The run variables of a task, in the clear."""
+    if task.sealed_variables is None:
+        return []
+    plain = deps.keyring.open(task.sealed_variables, _name(task.id))
+    return [RunVariable.model_validate(item) for item in msgspec.json.decode(plain)]
+
+
+def with_run_variables(
+    variables: Sequence[OrderVariable], extra: Sequence[RunVariable]
+) -> list[OrderVariable]:
+    """Run variables replace Terraform variables of the same key, and stay as sensitive."""
+    terraform = VariableCategory.TERRAFORM.value
+    sensitive = {
+        variable.key
+        for variable in variables
+        if variable.category == terraform and variable.sensitive
+    }
+    replaced = {variable.key for variable in extra}
+    kept = [
+        variable
+        for variable in variables
+        if variable.category != terraform or variable.key not in replaced
+    ]
+    return kept + [
+        OrderVariable(
+            key=variable.key,
+            value=variable.value,
+            category=terraform,
+            hcl=variable.hcl,
+            sensitive=variable.key in sensitive,
+        )
+        for variable in extra
+    ]
+
+
+def _name(task_id: TaskId) -> str:
+    return f"run-variables:{task_id}"

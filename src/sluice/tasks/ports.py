@@ -1,0 +1,227 @@
+"""What tasks need from others: their own store, the log, agents, and the lock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sluice.base.ids import (
+    AgentId,
+    LeaseId,
+    OrganizationId,
+    PoolId,
+    TaskId,
+    WorkspaceId,
+)
+from sluice.base.paging import Page
+from sluice.base.transactions import Tx
+from sluice.tasks.model import (
+    ActionRecord,
+    LeaseRecord,
+    StageRecord,
+    Task,
+)
+from sluice.tasks.queue import PoolFacts
+from sluice.wire.agent import LogPosition, PhaseName, Slots
+from sluice.wire.events import Event
+from sluice.wire.log_flow import Head
+from sluice.wire.resources import TaskStatus, TaskType
+
+
+class LogBook(Protocol):
+    """The log as tasks write it. `logs.logbook.Logs` fulfils this.
+
+    Methods that take a ``tx`` join the caller's transaction (the log's tables are in the
+    same database): a task's new state, the hand-over of its log and what the server
+    writes there are committed together, so that no agent can be given a log into which
+    the server still wants to write.
+    """
+
+    async def open(self, tx: Tx, task_id: TaskId) -> None:
+        """Open an empty log, written by the server; opening again changes nothing."""
+        ...
+
+    async def hand_over(self, tx: Tx, task_id: TaskId) -> LogPosition:
+        """Fence the present writer off (epoch + 1) and say where the next goes on."""
+        ...
+
+    async def note(
+        self,
+        tx: Tx,
+        task_id: TaskId,
+        text: str,
+        *,
+        actor: str = "",
+        error: bool = False,
+    ) -> None:
+        """Append one line of the server; only while no agent holds a lease."""
+        ...
+
+    async def event(self, tx: Tx, task_id: TaskId, event: Event, line: bytes) -> None:
+        """Append an event of the server; only while no agent holds a lease."""
+        ...
+
+    async def seal(self, task_id: TaskId, status: str) -> None:
+        """Write the `end` event with the task's final status; again changes nothing."""
+        ...
+
+    async def head(self, task_id: TaskId) -> Head:
+        """Epoch, durable length and next line."""
+        ...
+
+    async def digest(self, task_id: TaskId, start: int, end: int) -> str:
+        """SHA-256 (hex) of the log's bytes from ``start`` up to ``end``."""
+        ...
+
+    async def last_line(self, task_id: TaskId, start: int, end: int) -> str:
+        """The last non-empty line of output (not of events) between two offsets."""
+        ...
+
+
+class AgentFacts(Protocol):
+    """What tasks may know of agents (`agents` stands above and fulfils this)."""
+
+    async def pool_facts(
+        self,
+        tx: Tx,
+        organization_id: OrganizationId,
+        pool_id: PoolId | None,
+        since: datetime,
+    ) -> PoolFacts:
+        """Agents of one pool, or of all pools of the organization where it is None."""
+        ...
+
+    async def agent_names(
+        self, tx: Tx, agent_ids: Sequence[AgentId]
+    ) -> dict[AgentId, str]:
+        """Names of agents; those unknown are left out."""
+        ...
+
+
+class TaskTokens(Protocol):
+    """Issues the token of one phase (`auth.jwt.TokenIssuer`)."""
+
+    def task(
+        self,
+        task_id: TaskId,
+        lease_id: LeaseId,
+        org_id: OrganizationId,
+        ttl: float,
+    ) -> tuple[str, datetime]:
+        """A token that reads and writes this task alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks a list shows; None means any."""
+
+    organization_id: OrganizationId | None = None
+    workspace_id: WorkspaceId | None = None
+    status: TaskStatus | None = None
+    task_type: TaskType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who asks for work and how much of each kind fits."""
+
+    organization_id: OrganizationId
+    pool_id: PoolId
+    slots: Slots
+
+
+class TaskStore(Protocol):
+    """Tasks with their stages, leases and actions."""
+
+    async def insert(self, tx: Tx, task: Task) -> Task:
+        """Add a task at the end of the queue; returns it with its sequence."""
+        ...
+
+    async def get(self, tx: Tx, task_id: TaskId) -> Task | None:
+        """A task."""
+        ...
+
+    async def lock(self, tx: Tx, task_id: TaskId) -> Task | None:
+        """A task, kept from others' writes until the transaction ends."""
+        ...
+
+    async def save(self, tx: Tx, task: Task) -> Task:
+        """Store a changed task; returns it with its new version.
+
+        Raises:
+            ConflictError: somebody else changed it since it was read.
+        """
+        ...
+
+    async def page(
+        self, tx: Tx, which: TaskFilter, page: Page
+    ) -> tuple[list[Task], int]:
+        """Tasks newest first, and how many there are in all."""
+        ...
+
+    async def next_claimable(self, tx: Tx, claimant: Claimant) -> Task | None:
+        """The first task in the queue whose phase this claimant may take, locked."""
+        ...
+
+    async def waiting_for_lock(
+        self, tx: Tx, workspace_ids: Sequence[WorkspaceId]
+    ) -> list[Task]:
+        """Tasks that hold or wait for these workspaces' locks, in queue order."""
+        ...
+
+    async def leased_by(self, tx: Tx, agent_id: AgentId) -> list[Task]:
+        """Tasks whose lease this agent holds."""
+        ...
+
+    async def expired(self, tx: Tx, now: datetime) -> list[TaskId]:
+        """Tasks whose lease ran out and is not yet known to be lost."""
+        ...
+
+    async def unsealed(self, tx: Tx, ended_before: datetime) -> list[TaskId]:
+        """Ended tasks whose log has no `end` yet."""
+        ...
+
+    async def of_workspace(self, tx: Tx, workspace_id: WorkspaceId) -> list[Task]:
+        """All tasks of a workspace, oldest first."""
+        ...
+
+    async def delete_all(self, tx: Tx, workspace_id: WorkspaceId) -> None:
+        """Remove a workspace's tasks with all that hangs on them."""
+        ...
+
+    async def add_lease(self, tx: Tx, lease: LeaseRecord) -> None:
+        """Remember a new lease."""
+        ...
+
+    async def get_lease(self, tx: Tx, lease_id: LeaseId) -> LeaseRecord | None:
+        """A lease, present or past."""
+        ...
+
+    async def save_lease(self, tx: Tx, lease: LeaseRecord) -> None:
+        """Store a changed lease."""
+        ...
+
+    async def leases(self, tx: Tx, task_id: TaskId) -> list[LeaseRecord]:
+        """All leases of a task, oldest first."""
+        ...
+
+    async def put_stage(self, tx: Tx, task_id: TaskId, stage: StageRecord) -> None:
+        """Store a stage, new or changed."""
+        ...
+
+    async def clear_stages(self, tx: Tx, task_id: TaskId, phase: PhaseName) -> None:
+        """Forget the stages of a phase that will be done again."""
+        ...
+
+    async def stages(self, tx: Tx, task_id: TaskId) -> list[StageRecord]:
+        """All stored stages of a task."""
+        ...
+
+    async def add_action(self, tx: Tx, task_id: TaskId, action: ActionRecord) -> None:
+        """Remember who did what."""
+        ...
+
+    async def actions(self, tx: Tx, task_id: TaskId) -> list[ActionRecord]:
+        """What was done to a task, oldest first."""
+        ...

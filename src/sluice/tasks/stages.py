@@ -1,0 +1,108 @@
+"""Decides which stages a task shows, how events change them, and what they took."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sluice.tasks.model import StageRecord, Task, TaskState
+from sluice.wire.agent import PhaseName
+from sluice.wire.events import Stage, StageOutcome
+from sluice.wire.resources import StageStatus, TaskType
+
+EXPECTED: dict[PhaseName, tuple[Stage, ...]] = {
+    PhaseName.PLAN: (Stage.FETCHING, Stage.INIT, Stage.PLANNING, Stage.SAVING_PLAN),
+    PhaseName.APPLY: (
+        Stage.FETCHING,
+        Stage.INIT,
+        Stage.RESTORING_PLAN,
+        Stage.APPLYING,
+        Stage.SAVING_STATE,
+    ),
+    PhaseName.SCRIPT: (Stage.RUNNING,),
+}
+
+_PHASES: dict[TaskType, tuple[PhaseName, ...]] = {
+    TaskType.PLAN: (PhaseName.PLAN,),
+    TaskType.PLAN_AND_APPLY: (PhaseName.PLAN, PhaseName.APPLY),
+    TaskType.APPLY: (PhaseName.APPLY,),
+    TaskType.SCRIPT: (PhaseName.SCRIPT,),
+}
+_STAGE_ORDER = {stage: at for at, stage in enumerate(Stage)}
+_STATUS = {
+    StageOutcome.COMPLETED: StageStatus.COMPLETED,
+    StageOutcome.FAILED: StageStatus.FAILED,
+}
+
+
+def shown(task: Task, stored: Sequence[StageRecord]) -> list[StageRecord]:
+    """All stages in order; those that have not come yet are `pending` while they may come."""
+    known = {(stage.phase, stage.stage): stage for stage in stored}
+    phases = _PHASES[task.task_type]
+    if not task.terminal:
+        for phase in phases:
+            for stage in EXPECTED[phase]:
+                known.setdefault(
+                    (phase, stage), StageRecord(phase, stage, StageStatus.PENDING)
+                )
+    order = {phase: at for at, phase in enumerate(phases)}
+    return sorted(
+        known.values(),
+        key=lambda record: (
+            order.get(record.phase, len(order)),
+            _STAGE_ORDER[record.stage],
+        ),
+    )
+
+
+def begun(
+    stored: StageRecord | None, phase: PhaseName, stage: Stage, at: datetime
+) -> StageRecord:
+    """The stage after its begin; hearing of the same begin again changes nothing."""
+    if stored is not None and stored.started_at == at:
+        return stored
+    return StageRecord(phase, stage, StageStatus.RUNNING, started_at=at)
+
+
+def ended(
+    stored: StageRecord | None,
+    phase: PhaseName,
+    stage: Stage,
+    outcome: StageOutcome,
+    at: datetime,
+) -> StageRecord:
+    """The stage after its end, also where its begin was never heard of."""
+    before = stored or StageRecord(phase, stage, StageStatus.RUNNING, started_at=at)
+    return replace(before, status=_STATUS[outcome], completed_at=at)
+
+
+def broken_off(stored: Iterable[StageRecord], at: datetime) -> list[StageRecord]:
+    """The running stages, as failed at ``at``."""
+    return [
+        replace(stage, status=StageStatus.FAILED, completed_at=at)
+        for stage in stored
+        if stage.status is StageStatus.RUNNING
+    ]
+
+
+def milliseconds(stage: StageRecord) -> int | None:
+    """How long an ended stage took."""
+    if stage.started_at is None or stage.completed_at is None:
+        return None
+    seconds = (stage.completed_at - stage.started_at).total_seconds()
+    return max(0, round(seconds * 1000))
+
+
+def timings(stages: Iterable[StageRecord]) -> dict[str, int]:
+    """Milliseconds by stage name (a name that comes in both phases is summed), and `total`."""
+    sums: dict[str, int] = {}
+    for stage in stages:
+        took = milliseconds(stage)
+        if took is not None:
+            sums[stage.stage.value] = sums.get(stage.stage.value, 0) + took
+    return {**sums, "total": sum(sums.values())}
+
+
+def current(task: Task) -> Stage | None:
+    """The stage a task shows as its own: the running one, or the one it failed in."""
+    working = task.state in (TaskState.PLANNING, TaskState.APPLYING, TaskState.FAILED)
+    return task.stage if working else None

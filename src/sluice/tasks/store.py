@@ -1,0 +1,320 @@
+"""Tasks in SQL: rows to records in one place, and the claim as one statement."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sluice.base.errors import ConflictError
+from sluice.base.ids import AgentId, LeaseId, TaskId, WorkspaceId
+from sluice.base.paging import Page
+from sluice.base.transactions import Tx
+from sluice.db.engine import connection_of
+from sluice.tasks.model import (
+    TERMINAL_STATES,
+    ActionRecord,
+    LeaseRecord,
+    StageRecord,
+    Task,
+    TaskState,
+)
+from sluice.tasks.ports import Claimant, TaskFilter
+from sluice.tasks.rows import lease_record, lease_values, task_of, task_values
+from sluice.tasks.tables import task_actions, task_leases, task_stages, tasks
+from sluice.wire.agent import PhaseName
+from sluice.wire.events import Stage
+from sluice.wire.resources import StageStatus, TaskType
+from sluice.workspaces.tables import workspaces
+
+_QUEUE_LOCK = 0x51_0001
+"""PostgreSQL's advisory lock under which tasks get their place in the queue."""
+
+_TERMINAL = [state.value for state in TERMINAL_STATES]
+
+
+class SqlTaskStore:
+    """Tasks, stages, leases and actions on SQLite and PostgreSQL."""
+
+    async def insert(self, tx: Tx, task: Task) -> Task:
+        """Add a task at the end of the queue."""
+        connection = connection_of(tx)
+        if connection.dialect.name == "postgresql":
+            # Committed in the order of their numbers: an earlier task is never seen later.
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": _QUEUE_LOCK}
+            )
+        highest = await connection.scalar(select(func.max(tasks.c.sequence)))
+        placed = replace(task, sequence=(highest or 0) + 1)
+        await connection.execute(tasks.insert().values(**task_values(placed)))
+        return placed
+
+    async def get(self, tx: Tx, task_id: TaskId) -> Task | None:
+        """A task."""
+        return await self._one(tx, task_id, lock=False)
+
+    async def lock(self, tx: Tx, task_id: TaskId) -> Task | None:
+        """A task, kept from others' writes until the transaction ends."""
+        return await self._one(tx, task_id, lock=True)
+
+    async def _one(self, tx: Tx, task_id: TaskId, *, lock: bool) -> Task | None:
+        query = select(tasks).where(tasks.c.id == task_id)
+        if lock:
+            query = query.with_for_update()
+        row = (await connection_of(tx).execute(query)).mappings().one_or_none()
+        return None if row is None else task_of(row)
+
+    async def save(self, tx: Tx, task: Task) -> Task:
+        """Store a changed task if nobody else did."""
+        newer = replace(task, version=task.version + 1)
+        done = await connection_of(tx).execute(
+            tasks.update()
+            .where(tasks.c.id == task.id, tasks.c.version == task.version)
+            .values(**task_values(newer))
+        )
+        if done.rowcount == 0:
+            raise ConflictError(
+                f"{task.id} was changed by somebody else in this moment; look again."
+            )
+        return newer
+
+    async def page(
+        self, tx: Tx, which: TaskFilter, page: Page
+    ) -> tuple[list[Task], int]:
+        """Tasks newest first, and how many there are in all."""
+        connection = connection_of(tx)
+        wanted = _wanted(which)
+        total = await connection.scalar(
+            select(func.count()).select_from(tasks).where(*wanted)
+        )
+        rows = await connection.execute(
+            select(tasks)
+            .where(*wanted)
+            .order_by(tasks.c.sequence.desc())
+            .limit(page.limit)
+            .offset(page.offset)
+        )
+        return [task_of(row) for row in rows.mappings()], total or 0
+
+    async def next_claimable(self, tx: Tx, claimant: Claimant) -> Task | None:
+        """The first task whose phase this claimant may take, locked (see `queue.claimable`)."""
+        phases = _claimable_phases(claimant)
+        if not phases:
+            return None
+        query = (
+            select(tasks)
+            .join(workspaces, workspaces.c.id == tasks.c.workspace_id)
+            .where(
+                tasks.c.organization_id == claimant.organization_id,
+                or_(tasks.c.pool_id.is_(None), tasks.c.pool_id == claimant.pool_id),
+                or_(*phases),
+                _has_turn(),
+            )
+            .order_by(tasks.c.sequence)
+            .limit(1)
+            .with_for_update(of=tasks, skip_locked=True)
+        )
+        row = (await connection_of(tx).execute(query)).mappings().one_or_none()
+        return None if row is None else task_of(row)
+
+    async def waiting_for_lock(
+        self, tx: Tx, workspace_ids: Sequence[WorkspaceId]
+    ) -> list[Task]:
+        """Tasks that hold or wait for these workspaces' locks, in queue order."""
+        return await self._many(
+            tx,
+            tasks.c.workspace_id.in_(workspace_ids),
+            tasks.c.task_type != TaskType.PLAN.value,
+            tasks.c.state.not_in(_TERMINAL),
+        )
+
+    async def leased_by(self, tx: Tx, agent_id: AgentId) -> list[Task]:
+        """Tasks whose lease this agent holds."""
+        return await self._many(tx, tasks.c.lease_agent_id == agent_id)
+
+    async def expired(self, tx: Tx, now: datetime) -> list[TaskId]:
+        """Tasks whose lease ran out and is not yet known to be lost."""
+        found = await connection_of(tx).scalars(
+            select(tasks.c.id)
+            .where(tasks.c.lease_expires_at <= now, tasks.c.agent_lost.is_(False))
+            .order_by(tasks.c.sequence)
+        )
+        return [TaskId(task_id) for task_id in found]
+
+    async def unsealed(self, tx: Tx, ended_before: datetime) -> list[TaskId]:
+        """Ended tasks whose log has no `end` yet."""
+        found = await connection_of(tx).scalars(
+            select(tasks.c.id)
+            .where(
+                tasks.c.log_sealed.is_(False),
+                tasks.c.state.in_(_TERMINAL),
+                tasks.c.completed_at <= ended_before,
+            )
+            .order_by(tasks.c.sequence)
+        )
+        return [TaskId(task_id) for task_id in found]
+
+    async def _many(self, tx: Tx, *wanted: ColumnElement[bool]) -> list[Task]:
+        rows = await connection_of(tx).execute(
+            select(tasks).where(*wanted).order_by(tasks.c.sequence)
+        )
+        return [task_of(row) for row in rows.mappings()]
+
+    async def of_workspace(self, tx: Tx, workspace_id: WorkspaceId) -> list[Task]:
+        """All tasks of a workspace, oldest first."""
+        return await self._many(tx, tasks.c.workspace_id == workspace_id)
+
+    async def delete_all(self, tx: Tx, workspace_id: WorkspaceId) -> None:
+        """Remove a workspace's tasks with all that hangs on them."""
+        connection = connection_of(tx)
+        of_workspace = select(tasks.c.id).where(tasks.c.workspace_id == workspace_id)
+        for table in (task_stages, task_leases, task_actions):
+            await connection.execute(
+                table.delete().where(table.c.task_id.in_(of_workspace))
+            )
+        await connection.execute(
+            tasks.delete().where(tasks.c.workspace_id == workspace_id)
+        )
+
+    async def add_lease(self, tx: Tx, lease: LeaseRecord) -> None:
+        """Remember a new lease."""
+        await connection_of(tx).execute(
+            task_leases.insert().values(**lease_values(lease))
+        )
+
+    async def get_lease(self, tx: Tx, lease_id: LeaseId) -> LeaseRecord | None:
+        """A lease, present or past."""
+        rows = await connection_of(tx).execute(
+            select(task_leases).where(task_leases.c.id == lease_id)
+        )
+        row = rows.mappings().one_or_none()
+        return None if row is None else lease_record(row)
+
+    async def save_lease(self, tx: Tx, lease: LeaseRecord) -> None:
+        """Store a changed lease."""
+        await connection_of(tx).execute(
+            task_leases.update()
+            .where(task_leases.c.id == lease.id)
+            .values(**lease_values(lease))
+        )
+
+    async def leases(self, tx: Tx, task_id: TaskId) -> list[LeaseRecord]:
+        """All leases of a task, oldest first."""
+        rows = await connection_of(tx).execute(
+            select(task_leases)
+            .where(task_leases.c.task_id == task_id)
+            .order_by(task_leases.c.epoch)
+        )
+        return [lease_record(row) for row in rows.mappings()]
+
+    async def put_stage(self, tx: Tx, task_id: TaskId, stage: StageRecord) -> None:
+        """Store a stage, new or changed."""
+        connection = connection_of(tx)
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        changes = {
+            "status": stage.status.value,
+            "started_at": stage.started_at,
+            "completed_at": stage.completed_at,
+        }
+        await connection.execute(
+            dialect.insert(task_stages)
+            .values(
+                task_id=task_id,
+                phase=stage.phase.value,
+                stage=stage.stage.value,
+                **changes,
+            )
+            .on_conflict_do_update(
+                index_elements=["task_id", "phase", "stage"], set_=changes
+            )
+        )
+
+    async def clear_stages(self, tx: Tx, task_id: TaskId, phase: PhaseName) -> None:
+        """Forget the stages of a phase that will be done again."""
+        await connection_of(tx).execute(
+            task_stages.delete().where(
+                task_stages.c.task_id == task_id, task_stages.c.phase == phase.value
+            )
+        )
+
+    async def stages(self, tx: Tx, task_id: TaskId) -> list[StageRecord]:
+        """All stored stages of a task."""
+        rows = await connection_of(tx).execute(
+            select(task_stages)
+            .where(task_stages.c.task_id == task_id)
+            .order_by(task_stages.c.started_at)
+        )
+        return [
+            StageRecord(
+                PhaseName(row["phase"]),
+                Stage(row["stage"]),
+                StageStatus(row["status"]),
+                row["started_at"],
+                row["completed_at"],
+            )
+            for row in rows.mappings()
+        ]
+
+    async def add_action(self, tx: Tx, task_id: TaskId, action: ActionRecord) -> None:
+        """Remember who did what."""
+        await connection_of(tx).execute(
+            task_actions.insert().values(
+                task_id=task_id,
+                action=action.action,
+                actor=action.actor,
+                reason=action.reason,
+                at=action.at,
+            )
+        )
+
+    async def actions(self, tx: Tx, task_id: TaskId) -> list[ActionRecord]:
+        """What was done to a task, oldest first."""
+        rows = await connection_of(tx).execute(
+            select(task_actions)
+            .where(task_actions.c.task_id == task_id)
+            .order_by(task_actions.c.id)
+        )
+        return [
+            ActionRecord(row["action"], row["actor"], row["reason"], row["at"])
+            for row in rows.mappings()
+        ]
+
+
+def _claimable_phases(claimant: Claimant) -> list[ColumnElement[bool]]:
+    """Which waiting tasks fit into the slots, by the phase they wait for."""
+    queued = tasks.c.state == TaskState.QUEUED.value
+    saved_plan = tasks.c.task_type == TaskType.APPLY.value
+    phases: list[ColumnElement[bool]] = []
+    if claimant.slots.plan > 0:
+        phases.append(and_(queued, ~saved_plan))
+    if claimant.slots.apply > 0:
+        ready = tasks.c.state == TaskState.APPLY_READY.value
+        phases.append(or_(ready, and_(queued, saved_plan)))
+    return phases
+
+
+def _has_turn() -> ColumnElement[bool]:
+    """`queue.has_turn` in SQL."""
+    other = tasks.alias("other")
+    earlier = exists().where(
+        other.c.workspace_id == tasks.c.workspace_id,
+        other.c.task_type != TaskType.PLAN.value,
+        other.c.state.not_in(_TERMINAL),
+        other.c.sequence < tasks.c.sequence,
+    )
+    lock_id = workspaces.c.lock_id
+    return or_(
+        tasks.c.task_type == TaskType.PLAN.value,
+        and_(~earlier, or_(lock_id.is_(None), lock_id == tasks.c.id)),
+    )
+
+
+def _wanted(which: TaskFilter) -> list[ColumnElement[bool]]:
+    pairs = (
+        (tasks.c.organization_id, which.organization_id),
+        (tasks.c.workspace_id, which.workspace_id),
+        (tasks.c.status, which.status),
+        (tasks.c.task_type, which.task_type),
+    )
+    return [column == value for column, value in pairs if value is not None]

@@ -1,0 +1,82 @@
+"""Tasks and workspaces as tests need them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sluice.base.ids import (
+    AgentId,
+    LeaseId,
+    OrganizationId,
+    TaskId,
+    WorkspaceId,
+    new_task_id,
+)
+from sluice.tasks.model import Lease, Task, TaskState
+from sluice.wire.agent import Engine, PhaseName
+from sluice.wire.resources import (
+    ExecutionMode,
+    LockHolderKind,
+    TaskType,
+)
+from sluice.workspaces.model import Lock, Workspace
+
+NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+ORG = OrganizationId("org-1")
+OTHER_ORG = OrganizationId("org-2")
+WS = WorkspaceId("ws-1")
+AGENT = AgentId("agent-1")
+
+LEASED = {TaskState.PLANNING: PhaseName.PLAN, TaskState.APPLYING: PhaseName.APPLY}
+
+
+def make_task(state: TaskState = TaskState.QUEUED, **fields: Any) -> Task:
+    """A task of type plan_and_apply, with a lease where its state has one."""
+    task = Task(
+        id=new_task_id(),
+        workspace_id=WS,
+        organization_id=ORG,
+        task_type=TaskType.PLAN_AND_APPLY,
+        created_by="ann",
+        created_at=NOW,
+        engine=Engine.TERRAFORM,
+        terraform_version="latest",
+        working_directory="",
+        state=state,
+        lease=make_lease(LEASED[state]) if state in LEASED else None,
+    )
+    return replace(task, **fields)
+
+
+def make_lease(phase: PhaseName, **fields: Any) -> Lease:
+    """A lease of `AGENT` for a minute."""
+    lease = Lease(LeaseId("lease-1"), AGENT, phase, NOW + timedelta(seconds=60))
+    return replace(lease, **fields)
+
+
+def make_workspace(workspace_id: WorkspaceId = WS, **fields: Any) -> Workspace:
+    """A workspace that may apply."""
+    workspace = Workspace(
+        id=workspace_id,
+        organization_id=ORG,
+        name=str(workspace_id),
+        execution_mode=ExecutionMode.PLAN_AND_APPLY,
+        auto_apply=False,
+        working_directory="",
+        terraform_version="latest",
+        engine=Engine.TERRAFORM,
+        pool_id=None,
+        created_at=NOW,
+    )
+    return replace(workspace, **fields)
+
+
+def user_lock(holder: str = "ann", reason: str = "maintenance") -> Lock:
+    """The lock as a person holds it."""
+    return Lock("lock-1", holder, LockHolderKind.USER, reason, NOW)
+
+
+def task_lock(task: Task | TaskId) -> Lock:
+    """The lock as a task holds it."""
+    task_id = task.id if isinstance(task, Task) else task
+    return Lock(task_id, task_id, LockHolderKind.TASK, "", NOW)

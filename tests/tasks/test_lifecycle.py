@@ -1,0 +1,401 @@
+"""The table of states and events: every cell, the rules, and what must always hold."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tasks.factory import NOW, make_lease, make_task
+
+from sluice.base.errors import ConflictError
+from sluice.base.ids import LeaseId
+from sluice.tasks.events import (
+    CancelAsked,
+    Claimed,
+    Confirmed,
+    Discarded,
+    Event,
+    FenceLog,
+    ForceCancelAsked,
+    LeaseExpired,
+    LeaseRenewed,
+    MarkDiverged,
+    OrderFailed,
+    PhaseEnded,
+    ReleaseLock,
+    SealLog,
+    Started,
+    Step,
+    WakeQueue,
+    WriteAgentLost,
+    WriteNote,
+)
+from sluice.tasks.lifecycle import MAX_LOST_PLANS, TABLE, allows, step
+from sluice.tasks.model import TERMINAL_STATES, CancelKind, Task, TaskState
+from sluice.wire.agent import PhaseName, PhaseOutcome
+from sluice.wire.resources import TaskStatus, TaskType
+
+SOON = NOW + timedelta(seconds=5)
+LATE = NOW + timedelta(seconds=61)
+
+EVENTS: list[Event] = [
+    Claimed(make_lease(PhaseName.PLAN)),
+    Started(),
+    LeaseRenewed(LATE),
+    LeaseExpired("builder", "10:00:00", 1),
+    PhaseEnded(PhaseOutcome.SUCCEEDED, has_changes=True),
+    OrderFailed("no key"),
+    Confirmed("ann"),
+    Discarded("ann"),
+    CancelAsked("ann"),
+    ForceCancelAsked("ann"),
+]
+
+
+def effects(done: Step) -> list[type]:
+    return [type(effect) for effect in done.effects]
+
+
+@pytest.mark.parametrize("state", TaskState)
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_each_cell_of_the_table(state: TaskState, event: Event) -> None:
+    task = make_task(state)
+    if type(event) in TABLE[state]:
+        assert step(task, event, SOON).task.id == task.id
+        return
+    with pytest.raises(ConflictError) as refused:
+        step(task, event, SOON)
+    assert task.id in refused.value.detail
+    assert f"`{state}`" in refused.value.detail
+
+
+def test_nothing_happens_to_an_ended_task() -> None:
+    for state in TERMINAL_STATES:
+        assert TABLE[state] == frozenset()
+
+
+# --- the ways of a task --------------------------------------------------------
+
+
+def run(task: Task, *events: Event) -> Step:
+    done = Step(task)
+    for event in events:
+        done = step(done.task, event, SOON)
+    return done
+
+
+def planned(**fields: Any) -> Step:
+    task = make_task(plan_blob="plans/x/plan", **fields)
+    return run(
+        task,
+        Claimed(make_lease(PhaseName.PLAN)),
+        PhaseEnded(PhaseOutcome.SUCCEEDED, has_changes=True),
+    )
+
+
+def test_a_plan_with_changes_waits_for_confirmation_and_keeps_the_lock() -> None:
+    done = planned()
+    assert done.task.state is TaskState.APPLY_PENDING
+    assert done.task.status is TaskStatus.APPLY_PENDING
+    assert done.task.lease is None
+    assert done.task.reason == "waits for confirmation"
+    assert effects(done) == [FenceLog]
+
+
+def test_auto_apply_goes_on_by_itself() -> None:
+    done = planned(auto_apply=True)
+    assert done.task.state is TaskState.APPLY_READY
+    assert effects(done) == [FenceLog, WriteNote, WakeQueue]
+
+
+def test_confirm_apply_success() -> None:
+    done = run(
+        planned().task,
+        Confirmed("bob", "looks good"),
+        Claimed(make_lease(PhaseName.APPLY)),
+        Started(),
+        PhaseEnded(PhaseOutcome.SUCCEEDED),
+    )
+    assert done.task.state is TaskState.SUCCESS
+    assert done.task.reason == "applied"
+    assert done.task.completed_at == SOON
+    assert effects(done) == [FenceLog, ReleaseLock, WakeQueue, SealLog]
+
+
+def test_confirming_is_written_into_the_log_with_who_and_why() -> None:
+    done = step(planned().task, Confirmed("bob", "looks good"), SOON)
+    assert done.effects[0] == WriteNote("confirmed by bob: looks good", "bob")
+
+
+def test_a_plan_without_changes_ends_there_even_with_auto_apply() -> None:
+    done = run(
+        make_task(auto_apply=True),
+        Claimed(make_lease(PhaseName.PLAN)),
+        PhaseEnded(PhaseOutcome.SUCCEEDED, has_changes=False),
+    )
+    assert done.task.state is TaskState.SUCCESS
+    assert done.task.reason == "nothing to change"
+    assert ReleaseLock in effects(done)
+
+
+def test_a_plan_task_ends_after_its_plan_and_has_no_lock_to_release() -> None:
+    done = run(
+        make_task(task_type=TaskType.PLAN),
+        Claimed(make_lease(PhaseName.PLAN)),
+        PhaseEnded(PhaseOutcome.SUCCEEDED, has_changes=True),
+    )
+    assert done.task.state is TaskState.SUCCESS
+    assert effects(done) == [FenceLog, WakeQueue, SealLog]
+
+
+def test_nothing_is_applied_without_a_stored_plan() -> None:
+    done = run(
+        make_task(auto_apply=True),
+        Claimed(make_lease(PhaseName.PLAN)),
+        PhaseEnded(PhaseOutcome.SUCCEEDED, has_changes=True),
+    )
+    assert done.task.state is TaskState.FAILED
+    assert "stored no plan file" in done.task.error
+
+
+def test_a_failed_phase_says_why() -> None:
+    task = make_task(TaskState.PLANNING)
+    done = run(task, PhaseEnded(PhaseOutcome.FAILED, error="terraform exited with 1"))
+    assert done.task.state is TaskState.FAILED
+    assert done.task.error == "terraform exited with 1"
+    assert done.task.reason == "failed: terraform exited with 1"
+
+
+def test_a_state_that_was_not_stored_marks_the_workspace() -> None:
+    task = make_task(TaskState.APPLYING)
+    done = run(task, PhaseEnded(PhaseOutcome.FAILED, "no", state_diverged=True))
+    (mark,) = [item for item in done.effects if isinstance(item, MarkDiverged)]
+    assert task.id in mark.text
+    assert "agent-1" in mark.text
+
+
+# --- cancel ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "state", [TaskState.QUEUED, TaskState.APPLY_PENDING, TaskState.APPLY_READY]
+)
+def test_cancel_is_immediate_where_no_agent_works(state: TaskState) -> None:
+    done = run(make_task(state), CancelAsked("ann", "wrong branch"))
+    assert done.task.state is TaskState.CANCELED
+    assert done.task.reason == "canceled by ann: wrong branch"
+    assert effects(done) == [WriteNote, ReleaseLock, WakeQueue, SealLog]
+
+
+def test_cancel_of_a_leased_phase_is_a_command_to_its_agent() -> None:
+    done = run(make_task(TaskState.APPLYING), CancelAsked("ann", "stop"))
+    assert done.task.state is TaskState.APPLYING
+    assert done.task.cancel is CancelKind.CANCEL
+    assert done.task.cancel_reason == "by ann: stop"
+    assert done.effects == ()
+    ended = run(done.task, PhaseEnded(PhaseOutcome.CANCELED))
+    assert ended.task.state is TaskState.CANCELED
+    assert ended.task.reason == "canceled by ann: stop"
+
+
+def test_a_plan_that_was_quicker_than_its_cancel_is_not_applied() -> None:
+    task = make_task(TaskState.PLANNING, plan_blob="x", auto_apply=True)
+    done = run(
+        task,
+        CancelAsked("ann"),
+        PhaseEnded(PhaseOutcome.SUCCEEDED, has_changes=True),
+    )
+    assert done.task.state is TaskState.CANCELED
+
+
+def test_an_apply_that_was_quicker_than_its_cancel_is_applied() -> None:
+    done = run(
+        make_task(TaskState.APPLYING),
+        CancelAsked("ann"),
+        PhaseEnded(PhaseOutcome.SUCCEEDED),
+    )
+    assert done.task.state is TaskState.SUCCESS
+
+
+def test_force_cancel_while_the_agent_is_there_asks_the_agent() -> None:
+    done = run(make_task(TaskState.APPLYING), ForceCancelAsked("ann"))
+    assert done.task.state is TaskState.APPLYING
+    assert done.task.cancel is CancelKind.FORCE_CANCEL
+
+
+def test_force_cancel_of_a_lost_apply_ends_it_and_marks_the_workspace() -> None:
+    lease = make_lease(PhaseName.APPLY, started=True)
+    lost = run(
+        make_task(TaskState.APPLYING, lease=lease), LeaseExpired("b", "10:00", 1)
+    )
+    done = step(lost.task, ForceCancelAsked("ann", "gone"), LATE)
+    assert done.task.state is TaskState.CANCELED
+    assert done.task.reason.startswith("force-canceled by ann: gone")
+    assert effects(done) == [
+        FenceLog,
+        WriteAgentLost,
+        MarkDiverged,
+        ReleaseLock,
+        WakeQueue,
+        SealLog,
+    ]
+
+
+def test_force_cancel_after_the_lease_ran_out_need_not_wait_for_the_loop() -> None:
+    lease = make_lease(PhaseName.APPLY, started=True)
+    task = make_task(TaskState.APPLYING, lease=lease)
+    done = step(task, ForceCancelAsked("ann"), LATE)
+    assert done.task.state is TaskState.CANCELED
+    assert MarkDiverged in effects(done)
+
+
+def test_force_cancel_of_a_lost_plan_leaves_the_workspace_unmarked() -> None:
+    done = step(make_task(TaskState.PLANNING), ForceCancelAsked("ann"), LATE)
+    assert done.task.state is TaskState.CANCELED
+    assert MarkDiverged not in effects(done)
+
+
+# --- lost agents ---------------------------------------------------------------
+
+
+def test_a_lost_plan_is_queued_again() -> None:
+    done = run(make_task(TaskState.PLANNING), LeaseExpired("builder", "10:00:00", 1))
+    assert done.task.state is TaskState.QUEUED
+    assert done.task.lease is None
+    assert effects(done) == [FenceLog, WriteAgentLost, WakeQueue]
+
+
+def test_a_plan_that_keeps_losing_its_agents_fails() -> None:
+    event = LeaseExpired("builder", "10:00:00", MAX_LOST_PLANS)
+    done = run(make_task(TaskState.PLANNING), event)
+    assert done.task.state is TaskState.FAILED
+    assert f"{MAX_LOST_PLANS} agents were lost" in done.task.error
+
+
+def test_an_apply_that_may_have_begun_waits_for_its_agent() -> None:
+    lease = make_lease(PhaseName.APPLY, started=True)
+    task = make_task(TaskState.APPLYING, lease=lease)
+    done = run(task, LeaseExpired("builder", "10:00:00", 1))
+    assert done.task.state is TaskState.APPLYING
+    assert done.task.agent_lost
+    assert done.task.lease == lease
+    assert done.effects == ()
+    assert "agent lost during apply" in done.task.reason
+    assert "10:00:00" in done.task.reason
+    back = run(done.task, LeaseRenewed(LATE))
+    assert not back.task.agent_lost
+    assert back.task.reason == ""
+    assert back.task.lease == replace(lease, expires_at=LATE)
+
+
+@pytest.mark.parametrize(
+    ("task_type", "state"),
+    [
+        (TaskType.PLAN_AND_APPLY, TaskState.APPLY_READY),
+        (TaskType.APPLY, TaskState.QUEUED),
+    ],
+)
+def test_an_apply_that_never_began_is_queued_again(
+    task_type: TaskType, state: TaskState
+) -> None:
+    task = make_task(TaskState.APPLYING, task_type=task_type)
+    done = run(task, LeaseExpired("builder", "10:00:00", MAX_LOST_PLANS))
+    assert done.task.state is state
+
+
+def test_a_lost_apply_that_is_to_be_killed_ends() -> None:
+    lease = make_lease(PhaseName.APPLY, started=True)
+    task = make_task(TaskState.APPLYING, lease=lease)
+    done = run(task, ForceCancelAsked("ann"), LeaseExpired("b", "10:00", 1))
+    assert done.task.state is TaskState.CANCELED
+    assert MarkDiverged in effects(done)
+
+
+def test_a_lost_plan_that_is_to_be_canceled_is_not_queued_again() -> None:
+    done = run(
+        make_task(TaskState.PLANNING),
+        CancelAsked("ann"),
+        LeaseExpired("b", "10:00", 1),
+    )
+    assert done.task.state is TaskState.CANCELED
+
+
+def test_an_order_that_cannot_be_made_fails_the_task() -> None:
+    done = run(make_task(TaskState.PLANNING), OrderFailed("the key is missing"))
+    assert done.task.state is TaskState.FAILED
+    assert effects(done) == [FenceLog, ReleaseLock, WakeQueue, SealLog]
+
+
+# --- what always holds ---------------------------------------------------------
+
+LEASES = st.builds(
+    lambda number: LeaseId(f"lease-{number}"), st.integers(min_value=1, max_value=9)
+)
+
+
+@st.composite
+def random_event(draw: st.DrawFn, task: Task) -> Event:
+    phase = PhaseName.APPLY if task.state is TaskState.APPLY_READY else task.first_phase
+    event: Event = draw(
+        st.one_of(
+            st.builds(Claimed, st.builds(make_lease, st.just(phase), id=LEASES)),
+            st.just(Started()),
+            st.just(LeaseRenewed(LATE)),
+            st.builds(LeaseExpired, st.just("b"), st.just("10:00"), st.integers(1, 4)),
+            st.builds(
+                PhaseEnded,
+                st.sampled_from(PhaseOutcome),
+                st.sampled_from(["", "broken"]),
+                st.sampled_from([None, True, False]),
+                st.booleans(),
+            ),
+            st.builds(OrderFailed, st.just("broken")),
+            st.builds(Confirmed, st.just("ann"), st.sampled_from(["", "why"])),
+            st.builds(Discarded, st.just("ann"), st.sampled_from(["", "why"])),
+            st.builds(CancelAsked, st.just("ann"), st.sampled_from(["", "why"])),
+            st.builds(ForceCancelAsked, st.just("ann"), st.sampled_from(["", "why"])),
+        )
+    )
+    return event
+
+
+@given(
+    st.data(),
+    st.sampled_from([TaskType.PLAN, TaskType.PLAN_AND_APPLY, TaskType.APPLY]),
+    st.booleans(),
+    st.sampled_from([None, "plans/x"]),
+)
+def test_every_history_keeps_the_rules(
+    data: st.DataObject, task_type: TaskType, auto_apply: bool, plan: str | None
+) -> None:
+    task = make_task(task_type=task_type, auto_apply=auto_apply, plan_blob=plan)
+    confirmed = False
+    for _ in range(12):
+        event = data.draw(random_event(task))
+        if not allows(task, type(event)):
+            continue
+        before = task
+        done = step(task, event, SOON)
+        task = done.task
+        kinds = effects(done)
+        confirmed = confirmed or isinstance(event, Confirmed)
+        leased = task.state in (TaskState.PLANNING, TaskState.APPLYING)
+        assert (task.lease is not None) is leased
+        assert task.terminal is (task.completed_at is not None)
+        assert (SealLog in kinds) is task.terminal
+        assert (ReleaseLock in kinds) is (task.terminal and task.needs_lock)
+        assert (FenceLog in kinds) is (before.lease is not None and task.lease is None)
+        if task.state is TaskState.APPLYING and task_type is TaskType.PLAN_AND_APPLY:
+            assert plan is not None
+            assert auto_apply or confirmed
+        if task.state is TaskState.APPLYING:
+            assert task_type is not TaskType.PLAN
+        if task.terminal:
+            assert task.reason
+        begun = before.lease is not None and before.lease.started
+        if isinstance(event, LeaseExpired) and begun and not task.terminal:
+            assert before.state is TaskState.PLANNING or task.state is before.state
+        writes = [k for k in kinds if k in (WriteNote, WriteAgentLost)]
+        assert not writes or task.lease is None

@@ -1,0 +1,159 @@
+"""Whose turn it is, and the words for waiting."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tasks.factory import NOW, make_task, task_lock, user_lock
+
+from sluice.tasks.model import TaskState
+from sluice.tasks.queue import (
+    PoolFacts,
+    WaitFacts,
+    claimable,
+    has_turn,
+    next_phase,
+    ordinal,
+    waiting_reason,
+)
+from sluice.wire.agent import PhaseName, Slots
+from sluice.wire.resources import TaskType
+
+POOL = PoolFacts("idc1", agents=2, free=1)
+BOTH = Slots(plan=1, apply=1)
+FIRST = make_task(TaskState.PLANNING, sequence=1)
+SECOND = make_task(sequence=2)
+THIRD = make_task(sequence=3)
+PLAN = make_task(sequence=4, task_type=TaskType.PLAN)
+LINE = [FIRST, SECOND, THIRD]
+
+
+def test_one_task_at_a_time_has_the_turn() -> None:
+    assert not has_turn(SECOND, LINE, task_lock(FIRST))
+    assert has_turn(SECOND, [SECOND, THIRD], None)
+    assert not has_turn(THIRD, [SECOND, THIRD], None)
+
+
+def test_a_plan_runs_beside_the_lock_holder_and_beside_a_users_lock() -> None:
+    assert has_turn(PLAN, LINE, task_lock(FIRST))
+    assert has_turn(PLAN, [], user_lock())
+
+
+def test_a_task_queued_again_goes_on_under_its_own_lock() -> None:
+    assert has_turn(SECOND, [SECOND, THIRD], task_lock(SECOND))
+
+
+@pytest.mark.parametrize(
+    ("state", "task_type", "phase"),
+    [
+        (TaskState.QUEUED, TaskType.PLAN, PhaseName.PLAN),
+        (TaskState.QUEUED, TaskType.PLAN_AND_APPLY, PhaseName.PLAN),
+        (TaskState.QUEUED, TaskType.APPLY, PhaseName.APPLY),
+        (TaskState.APPLY_READY, TaskType.PLAN_AND_APPLY, PhaseName.APPLY),
+        (TaskState.APPLY_PENDING, TaskType.PLAN_AND_APPLY, None),
+        (TaskState.PLANNING, TaskType.PLAN, None),
+        (TaskState.SUCCESS, TaskType.PLAN, None),
+    ],
+)
+def test_the_phase_that_comes_next(
+    state: TaskState, task_type: TaskType, phase: PhaseName | None
+) -> None:
+    task = make_task(state, task_type=task_type)
+    assert next_phase(task) is phase
+    assert claimable(task, [task], None, BOTH) is (phase is not None)
+    assert not claimable(task, [task], None, Slots())
+    only_plan = claimable(task, [task], None, Slots(plan=1))
+    assert only_plan is (phase is PhaseName.PLAN)
+
+
+# --- words -------------------------------------------------------------------
+
+
+def test_the_place_in_the_queue_and_who_holds_the_lock() -> None:
+    facts = WaitFacts(LINE, task_lock(FIRST), POOL)
+    assert waiting_reason(SECOND, facts) == (
+        f"2nd in the workspace's queue: waits for {FIRST.id} which holds the lock"
+    )
+    assert waiting_reason(THIRD, facts) == (
+        f"3rd in the workspace's queue: waits for {FIRST.id} which holds the lock"
+    )
+
+
+def test_behind_a_task_that_does_not_hold_the_lock_yet() -> None:
+    facts = WaitFacts([SECOND, THIRD], None, POOL)
+    assert waiting_reason(THIRD, facts) == (
+        f"2nd in the workspace's queue: behind {SECOND.id}"
+    )
+
+
+def test_a_users_lock() -> None:
+    facts = WaitFacts([SECOND], user_lock("ann", "maintenance"), POOL)
+    assert waiting_reason(SECOND, facts) == "workspace is locked by ann: maintenance"
+    facts = WaitFacts([SECOND], user_lock("ann", ""), POOL)
+    assert waiting_reason(SECOND, facts) == "workspace is locked by ann"
+
+
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        (
+            PoolFacts("idc1", 0, 0),
+            "pool idc1 has no agents; start one with `sluice agent`",
+        ),
+        (PoolFacts("idc1", 2, 0), "no agent of pool idc1 is free"),
+        (PoolFacts(None, 2, 0), "no agent is free"),
+        (
+            PoolFacts(None, 0, 0),
+            "the organization has no agents; start one with `sluice agent`",
+        ),
+        (PoolFacts("idc1", 2, 1), "an agent is about to take it"),
+    ],
+)
+def test_agents(pool: PoolFacts, words: str) -> None:
+    assert waiting_reason(SECOND, WaitFacts([SECOND], None, pool)) == words
+    assert waiting_reason(PLAN, WaitFacts(LINE, task_lock(FIRST), pool)) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (21, "21st")],
+)
+def test_ordinals(number: int, word: str) -> None:
+    assert ordinal(number) == word
+
+
+# --- what always holds ---------------------------------------------------------
+
+TASKS = st.lists(
+    st.tuples(
+        st.sampled_from(TaskState),
+        st.sampled_from([TaskType.PLAN, TaskType.PLAN_AND_APPLY, TaskType.APPLY]),
+    ),
+    max_size=8,
+)
+
+
+@given(TASKS, st.booleans(), st.data())
+def test_never_more_than_one_lock_task_of_a_workspace_can_be_claimed(
+    shapes: list[tuple[TaskState, TaskType]], locked: bool, data: st.DataObject
+) -> None:
+    tasks = [
+        make_task(
+            state, task_type=task_type, sequence=at, created_at=NOW + timedelta(at)
+        )
+        for at, (state, task_type) in enumerate(shapes)
+    ]
+    lock = None
+    if locked:
+        lock = data.draw(st.sampled_from([user_lock(), *map(task_lock, tasks)]))
+    contenders = [task for task in tasks if task.needs_lock and not task.terminal]
+    taken = [
+        task
+        for task in tasks
+        if task.needs_lock and claimable(task, contenders, lock, BOTH)
+    ]
+    assert len(taken) <= 1
+    if taken:
+        assert taken[0] is contenders[0]
+        assert lock is None or lock.id == taken[0].id
