@@ -1,0 +1,232 @@
+"""`sluice task …`: what was run, what runs, and what waits for a decision."""
+
+from typing import Annotated
+
+import typer
+
+from sluice.cli import words
+from sluice.cli.groups import new_group
+from sluice.cli.live import Watch, WatchOptions, WhenPlanWaits
+from sluice.cli.options import takes_records
+from sluice.cli.outcome import code_of_task, sentence
+from sluice.cli.session import (
+    InOrganization,
+    Session,
+    find_organization,
+    find_workspace,
+)
+from sluice.wire.resources import TERMINAL, Organization, Task, TaskStatus, Workspace
+
+app = new_group("Tasks: list, show, confirm, discard and cancel them.")
+
+TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Why; shown to others.", show_default=False)
+]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Watch the task until it ends.")
+]
+
+
+@app.command("list")
+@takes_records
+def list_tasks(
+    workspace: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WORKSPACE", help="Name or id of a workspace; else those of all."
+        ),
+    ] = None,
+    *,
+    status: Annotated[
+        TaskStatus | None, typer.Option("--status", help="Only tasks in this status.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", help="How many at most.", min=1, max=100)
+    ] = 20,
+    where: InOrganization,
+    session: Session,
+) -> None:
+    """List tasks, newest first."""
+    wanted = where.organization or session.cli.organization
+    owner: Workspace | Organization
+    if workspace is None:
+        owner = find_organization(session.api, wanted)
+        found = session.api.tasks.list_all(owner.id, status=status, limit=limit)
+    else:
+        owner = find_workspace(session.api, workspace, organization=wanted)
+        found = session.api.tasks.list(owner.id, status=status, limit=limit)
+    if session.json:
+        session.console.json(found)
+        return
+    if not found.tasks:
+        kind = f"{status.replace('_', ' ')} tasks" if status else "tasks yet"
+        session.console.hint(f"{owner.name} has no {kind}.")
+        return
+    now = session.clock.now()
+    session.console.table(
+        ["TASK", "TYPE", "STATUS", "CHANGES", "TOOK", "STARTED BY", "CREATED"],
+        [
+            [
+                item.id,
+                words.task_type(item.task_type),
+                item.status.replace("_", " "),
+                words.short_summary(item.summary),
+                words.duration(item.duration),
+                item.created_by,
+                words.ago(item.created_at, now),
+            ]
+            for item in found.tasks
+        ],
+    )
+    if found.total > len(found.tasks):
+        session.console.hint(
+            f"{len(found.tasks)} of {found.total}; --limit shows more."
+        )
+
+
+@app.command("show")
+@takes_records
+def show(task: TaskId, *, session: Session) -> None:
+    """Show a task: its stages, and why it waits or how it ended."""
+    found = session.api.tasks.get(task)
+    if session.json:
+        session.console.json(found)
+        return
+    session.console.facts(_facts(found, session))
+    if found.stages:
+        session.console.line()
+        session.console.table(
+            ["STAGE", "PHASE", "STATUS", "TOOK"],
+            [
+                [
+                    stage.name.replace("_", " "),
+                    stage.phase,
+                    stage.status,
+                    words.duration(stage.duration),
+                ]
+                for stage in found.stages
+            ],
+        )
+    _next_steps(found, session)
+
+
+@app.command("confirm")
+@takes_records
+def confirm(
+    task: TaskId, *, reason: Reason = "", follow: Follow = False, session: Session
+) -> int:
+    """Apply the plan that waits for confirmation."""
+    changed = session.api.tasks.confirm(task, reason)
+    return _decided(session, changed, f"Confirmed {task}.", follow=follow)
+
+
+@app.command("discard")
+@takes_records
+def discard(task: TaskId, *, reason: Reason = "", session: Session) -> int:
+    """Drop the plan that waits for confirmation."""
+    changed = session.api.tasks.discard(task, reason)
+    return _decided(session, changed, f"Discarded {task}.", follow=False)
+
+
+@app.command("cancel")
+@takes_records
+def cancel(
+    task: TaskId,
+    *,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Kill its process now; state may be lost."),
+    ] = False,
+    reason: Reason = "",
+    follow: Follow = False,
+    session: Session,
+) -> int:
+    """Stop a task at a safe point, keeping its state."""
+    if force:
+        changed = session.api.tasks.force_cancel(task, reason)
+        text = f"{task} is being killed."
+    else:
+        changed = session.api.tasks.cancel(task, reason)
+        text = f"Cancel of {task} requested."
+    if changed.status is TaskStatus.CANCELED:
+        text = f"Canceled {task}."
+    return _decided(session, changed, text, follow=follow)
+
+
+def _decided(session: Session, task: Task, text: str, *, follow: bool) -> int:
+    """Tell what was done; with ``follow`` the exit code is the task's."""
+    session.console.good(text)
+    if follow:
+        return watch_to_end(session, task)
+    if session.json:
+        session.console.json(task)
+    return 0
+
+
+def watch_to_end(session: Session, task: Task) -> int:
+    """Follow the rest of a task; its exit code."""
+    options = WatchOptions(json=session.json, when_plan_waits=WhenPlanWaits.WATCH)
+    watch = Watch(
+        session.api, session.console, task, clock=session.clock, options=options
+    )
+    watched = watch.run()
+    return conclude(session, watched.task)
+
+
+def conclude(session: Session, task: Task) -> int:
+    """Say how a task ended; its exit code, 130 where it goes on without the watcher."""
+    if task.status not in TERMINAL:
+        return 130
+    if session.json:
+        session.console.json_line(task)
+    code = code_of_task(task)
+    tell = session.console.good if code == 0 else session.console.bad
+    tell(sentence(task))
+    return code
+
+
+def _facts(task: Task, session: Session) -> list[tuple[str, str]]:
+    now = session.clock.now()
+    facts = [
+        ("Task", task.id),
+        ("Type", words.task_type(task.task_type, destroy=task.options.destroy)),
+        ("Status", _status(task)),
+        ("Workspace", task.workspace_id),
+        ("Started by", f"{task.created_by}, {words.ago(task.created_at, now)}"),
+        ("Took", words.duration(task.duration)),
+    ]
+    optional = [
+        ("Message", task.message),
+        ("Plan", words.summary(task.summary) if task.summary else ""),
+        ("Agent", task.agent_name or ""),
+        ("Targets", " ".join(task.options.targets)),
+        ("Replaces", " ".join(task.options.replace)),
+        ("Error", task.error),
+    ]
+    facts += [(name, value) for name, value in optional if value]
+    facts += [
+        (
+            item.action.replace("_", " ").capitalize(),
+            f"{item.actor}, {words.ago(item.at, now)}"
+            + (f": {item.reason}" if item.reason else ""),
+        )
+        for item in task.actions
+    ]
+    return facts
+
+
+def _status(task: Task) -> str:
+    text = task.status.replace("_", " ")
+    if task.stage and task.status not in TERMINAL:
+        text += f", {task.stage.replace('_', ' ')}"
+    return f"{text}: {task.reason}" if task.reason else text
+
+
+def _next_steps(task: Task, session: Session) -> None:
+    if task.can_confirm:
+        session.console.hint(
+            f"\n`sluice task confirm {task.id}` applies it, `sluice task discard {task.id}` drops it."
+        )
+    elif task.status not in TERMINAL:
+        session.console.hint(f"\n`sluice logs -f {task.id}` follows it.")

@@ -1,0 +1,79 @@
+"""All public routes of a Sluice server, typed, for programs that are not asynchronous."""
+
+from types import TracebackType
+from typing import Self
+
+from sluice.client.people_api import (
+    AgentsApi,
+    AuthApi,
+    OrganizationsApi,
+    PoolsApi,
+    UsersApi,
+)
+from sluice.client.tasks_api import LogsApi, TasksApi
+from sluice.client.transport import Transport
+from sluice.client.workspaces_api import (
+    ConfigurationsApi,
+    StatesApi,
+    VariablesApi,
+    WorkspacesApi,
+)
+
+
+class Api:
+    """A client of one server, with one token.
+
+    Every method returns a record of `sluice.wire.resources` and raises a `SluiceError` by the
+    server's error code; reads are retried while the server restarts.
+
+    Example:
+        >>> with Api("http://127.0.0.1:8460", token) as api:
+        ...     task = api.tasks.get("task-8fQ2m1YdW3kZ9xTa")
+        ...     for frame in api.logs.follow(task.id):
+        ...         print(frame)
+    """
+
+    def __init__(self, url: str, token: str | None, *, attempts: int = 5) -> None:
+        transport = Transport(url, token, attempts=attempts)
+        self.transport = transport
+        self.auth = AuthApi(transport)
+        self.users = UsersApi(transport)
+        self.organizations = OrganizationsApi(transport)
+        self.pools = PoolsApi(transport)
+        self.agents = AgentsApi(transport)
+        self.workspaces = WorkspacesApi(transport)
+        self.variables = VariablesApi(transport)
+        self.configurations = ConfigurationsApi(transport)
+        self.states = StatesApi(transport)
+        self.tasks = TasksApi(transport)
+        self.logs = LogsApi(transport, self.tasks)
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self.transport.url
+
+    def ready(self) -> None:
+        """Ask the server whether it can work.
+
+        Raises:
+            SluiceError: it cannot, or is not there.
+        """
+        self.transport.send("GET", "/readyz")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.transport.close()
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close all connections."""
+        self.close()
