@@ -1,0 +1,164 @@
+"""What each concept needs, built from the parts: the one place where they are joined."""
+
+from dataclasses import dataclass
+
+from sluice.agents.actions import AgentDeps
+from sluice.agents.store import SqlAgentStore
+from sluice.auth.actions import AuthDeps
+from sluice.auth.authenticator import Authenticator
+from sluice.auth.store import SqlAuthStore
+from sluice.configs.actions import ConfigDeps
+from sluice.configs.belongings import ConfigurationBelongings
+from sluice.configs.store import SqlConfigurationStore
+from sluice.logs.assembly import LogSystem, assemble_logs, database_backing
+from sluice.server.parts import Parts
+from sluice.state.actions import StateDeps
+from sluice.state.belongings import StateBelongings
+from sluice.state.store import SqlStateStore
+from sluice.tasks.belongings import WorkspaceTasks
+from sluice.tasks.deps import TaskDeps
+from sluice.tasks.leases import CurrentLeases
+from sluice.tasks.store import SqlTaskStore
+from sluice.workspaces.actions import WorkspaceDeps
+from sluice.workspaces.state_locks import StateLocks
+from sluice.workspaces.store import SqlVariableStore, SqlWorkspaceStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The SQL stores; they hold nothing but what they know of the tables."""
+
+    auth: SqlAuthStore
+    workspaces: SqlWorkspaceStore
+    variables: SqlVariableStore
+    configs: SqlConfigurationStore
+    states: SqlStateStore
+    tasks: SqlTaskStore
+    agents: SqlAgentStore
+
+
+@dataclass(frozen=True, slots=True)
+class Concepts:
+    """Every concept of one server, ready for its routes and loops."""
+
+    authenticator: Authenticator
+    auth: AuthDeps
+    workspaces: WorkspaceDeps
+    configs: ConfigDeps
+    states: StateDeps
+    logs: LogSystem
+    tasks: TaskDeps
+    agents: AgentDeps
+
+
+def build_concepts(parts: Parts) -> Concepts:
+    """Join stores, parts and neighbours, from the ground up."""
+    stores = _stores()
+    auth = AuthDeps(parts.database, stores.auth, parts.issuer, parts.clock)
+    workspaces = _workspaces(parts, stores)
+    configs = _configs(parts, stores)
+    states = _states(parts, stores)
+    logs = assemble_logs(
+        database_backing(parts.database, parts.blobs),
+        hub=parts.hub,
+        clock=parts.clock,
+        registry=parts.registry,
+        scratch=parts.settings.data_dir,
+    )
+    tasks = TaskDeps(
+        transactions=parts.database,
+        store=stores.tasks,
+        log=logs.logs,
+        agents=stores.agents,
+        tokens=parts.issuer,
+        keyring=parts.keyring,
+        blobs=parts.blobs,
+        workspaces=workspaces,
+        configs=configs,
+        states=states,
+        hub=parts.hub,
+        clock=parts.clock,
+        lease_seconds=parts.settings.lease_seconds,
+    )
+    agents = AgentDeps(
+        transactions=parts.database,
+        store=stores.agents,
+        tokens=parts.issuer,
+        auth=auth,
+        tasks=tasks,
+        hub=parts.hub,
+        clock=parts.clock,
+    )
+    return Concepts(
+        authenticator=_authenticator(parts, stores),
+        auth=auth,
+        workspaces=workspaces,
+        configs=configs,
+        states=states,
+        logs=logs,
+        tasks=tasks,
+        agents=agents,
+    )
+
+
+def _stores() -> Stores:
+    return Stores(
+        auth=SqlAuthStore(),
+        workspaces=SqlWorkspaceStore(),
+        variables=SqlVariableStore(),
+        configs=SqlConfigurationStore(),
+        states=SqlStateStore(),
+        tasks=SqlTaskStore(),
+        agents=SqlAgentStore(),
+    )
+
+
+def _authenticator(parts: Parts, stores: Stores) -> Authenticator:
+    leases = CurrentLeases(parts.database, stores.tasks, parts.clock)
+    return Authenticator(parts.database, stores.auth, parts.issuer, leases, parts.clock)
+
+
+def _workspaces(parts: Parts, stores: Stores) -> WorkspaceDeps:
+    tasks = WorkspaceTasks(stores.tasks)
+    return WorkspaceDeps(
+        transactions=parts.database,
+        store=stores.workspaces,
+        variables=stores.variables,
+        organizations=stores.auth,
+        pools=stores.agents,
+        tasks=tasks,
+        # tasks name configurations and states, so they go first
+        belongings=(
+            tasks,
+            StateBelongings(stores.states),
+            ConfigurationBelongings(stores.configs),
+        ),
+        blobs=parts.blobs,
+        keyring=parts.keyring,
+        clock=parts.clock,
+        hub=parts.hub,
+    )
+
+
+def _configs(parts: Parts, stores: Stores) -> ConfigDeps:
+    return ConfigDeps(
+        transactions=parts.database,
+        store=stores.configs,
+        workspaces=StateLocks(stores.workspaces),
+        blobs=parts.blobs,
+        clock=parts.clock,
+        max_bytes=parts.settings.configuration_bytes,
+    )
+
+
+def _states(parts: Parts, stores: Stores) -> StateDeps:
+    return StateDeps(
+        transactions=parts.database,
+        store=stores.states,
+        locks=StateLocks(stores.workspaces),
+        blobs=parts.blobs,
+        keyring=parts.keyring,
+        clock=parts.clock,
+        hub=parts.hub,
+        max_bytes=parts.settings.state_bytes,
+    )

@@ -1,0 +1,273 @@
+"""The server's settings: environment `SLUICE_*` first, then the TOML file, then defaults."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
+
+from sluice.base.errors import InvalidInputError
+from sluice.client.settings import normalized_url
+from sluice.edge.logging import LogFormat
+
+MIB = 1024**2
+DEFAULT_PORT = 8460
+
+
+def _home(variable: str, fallback: str) -> Path:
+    """A base directory by the XDG rules: a relative path counts as unset."""
+    given = os.environ.get(variable, "")
+    return Path(given) if given.startswith("/") else Path.home() / fallback
+
+
+class ServerSettings(BaseSettings):
+    """All settings of `sluice server`; in the TOML file by the same names, lower case."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_", frozen=True, extra="forbid", validate_default=True
+    )
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on; `0.0.0.0` for all, then behind a proxy with TLS.",
+    )
+    port: int = Field(
+        default=DEFAULT_PORT, ge=0, le=65535, description="Port to listen on."
+    )
+    public_url: str = Field(
+        default="",
+        description="Address under which people and agents reach the server; the one it"
+        " listens on by default.",
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1",
+        description="Addresses (comma-separated) of proxies whose `X-Forwarded-For` and"
+        " `X-Forwarded-Proto` are believed.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: _home("XDG_DATA_HOME", ".local/share") / "sluice",
+        description="Where the embedded database, local blobs and the key file lie.",
+    )
+    database_url: str = Field(
+        default="",
+        description="`postgresql://user:password@host/name`, or"
+        " `sqlite:///path`; a SQLite file in `data_dir` by default.",
+    )
+    database_pool_size: int = Field(
+        default=10, ge=2, le=200, description="Connections kept to the database."
+    )
+    auto_migrate: bool | None = Field(
+        default=None,
+        description="Whether a start upgrades the database by itself; by default only"
+        " SQLite is, PostgreSQL by `sluice db upgrade`.",
+    )
+    redis_url: str = Field(
+        default="",
+        description="`redis://host:6379/0` of a Redis or Valkey that wakes several server"
+        " processes; not needed for one.",
+    )
+    blob_url: str = Field(
+        default="",
+        description="Where logs, states, plans and configurations are stored:"
+        " `file:///path` or `s3://bucket/prefix`; a folder in `data_dir` by default.",
+    )
+    s3_endpoint: str = Field(
+        default="", description="Endpoint of an S3 that is not Amazon's."
+    )
+    s3_region: str = Field(default="", description="Region of the bucket.")
+    s3_access_key_id: str = Field(
+        default="",
+        description="Key id for the bucket; by default from the AWS environment or the"
+        " instance.",
+    )
+    s3_secret_access_key: SecretStr = Field(
+        default=SecretStr(""), description="Secret that belongs to the key id."
+    )
+    s3_virtual_hosted: bool = Field(
+        default=False,
+        description="Whether the bucket is part of the host name instead of the path.",
+    )
+    s3_allow_http: bool = Field(
+        default=False, description="Whether the S3 endpoint may be plain HTTP."
+    )
+    encryption_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="32 bytes in base64 (`openssl rand -base64 32`) that protect secrets"
+        " at rest and sign tokens; by default the file `encryption.key` in `data_dir`,"
+        " made at the first start.",
+    )
+    former_encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[],
+        description="Earlier keys (comma-separated; a list in TOML) that still open what"
+        " they sealed.",
+    )
+    json_body_bytes: int = Field(
+        default=8 * MIB, ge=64 * 1024, description="Largest JSON request body."
+    )
+    configuration_bytes: int = Field(
+        default=100 * MIB,
+        ge=MIB,
+        description="Largest upload of a configuration (tar.gz).",
+    )
+    state_bytes: int = Field(default=64 * MIB, ge=MIB, description="Largest state.")
+    stream_viewers_per_task: int = Field(
+        default=100, ge=1, description="Live streams of one task at a time."
+    )
+    streams_per_user: int = Field(
+        default=10, ge=1, description="Live streams of one user at a time."
+    )
+    streams_per_minute_per_address: int = Field(
+        default=30, ge=1, description="New live streams a minute from one address."
+    )
+    stream_idle_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="A live stream is closed after so long without traffic either way.",
+    )
+    heartbeat_seconds: float = Field(
+        default=30.0, gt=0, description="How often live streams are pinged."
+    )
+    lease_seconds: float = Field(
+        default=60.0,
+        ge=5,
+        description="How long an agent may be silent before it loses its phase.",
+    )
+    log_format: LogFormat = Field(
+        default=LogFormat.AUTO,
+        description="`json`, `console`, or `auto`: `console` on a terminal.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level of the server's own log."
+    )
+    shutdown_seconds: int = Field(
+        default=10,
+        ge=1,
+        description="How long a stop waits for open requests and streams.",
+    )
+
+    @field_validator("former_encryption_keys", mode="before")
+    @classmethod
+    def _keys(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        return [key.strip() for key in given.split(",") if key.strip()]
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, url: str) -> str:
+        if not url:
+            return url
+        scheme, _, rest = url.partition("://")
+        known = {
+            "sqlite": "sqlite+aiosqlite",
+            "sqlite+aiosqlite": "sqlite+aiosqlite",
+            "postgres": "postgresql+asyncpg",
+            "postgresql": "postgresql+asyncpg",
+            "postgresql+asyncpg": "postgresql+asyncpg",
+        }
+        if scheme not in known or not rest:
+            raise ValueError("give a URL that begins with sqlite:/// or postgresql://")
+        return f"{known[scheme]}://{rest}"
+
+    @field_validator("blob_url")
+    @classmethod
+    def _blobs(cls, url: str) -> str:
+        if url and urlsplit(url).scheme not in {"file", "s3"}:
+            raise ValueError("give a URL that begins with file:// or s3://")
+        return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, url: str) -> str:
+        try:
+            return normalized_url(url) if url else ""
+        except InvalidInputError as error:
+            raise ValueError(error.detail) from None
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL for SQLAlchemy, also where none is set."""
+        path = quote(str(self.data_dir.absolute() / "sluice.db"))
+        return self.database_url or f"sqlite+aiosqlite:///{path}"
+
+    @property
+    def migrates_itself(self) -> bool:
+        """Whether a start upgrades the database."""
+        if self.auto_migrate is not None:
+            return self.auto_migrate
+        return self.resolved_database_url.startswith("sqlite")
+
+    @property
+    def resolved_public_url(self) -> str:
+        """The address to show to people, also where none is set."""
+        if self.public_url:
+            return self.public_url
+        host = "127.0.0.1" if self.host in {"", "0.0.0.0", "::"} else self.host  # noqa: S104 - shown, not bound
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self.port}"
+
+
+def load_settings(
+    given: Mapping[str, object] | None = None, *, config: Path | None = None
+) -> ServerSettings:
+    """The settings, with values ``given`` on the command line first.
+
+    Args:
+        given: values by name; None stands for "not given".
+        config: the TOML file; by default the one that ``SLUICE_CONFIG`` names, else
+            ``sluice/server.toml`` in the user's configuration directory if it is there.
+
+    Raises:
+        InvalidInputError: a setting cannot be taken; the detail names it.
+    """
+    values = {name: value for name, value in (given or {}).items() if value is not None}
+    named = config or _named_config_file()
+    file = _from_toml(named or _default_config_file(), required=named is not None)
+    try:
+        from_environment = EnvSettingsSource(ServerSettings)()
+        return ServerSettings.model_validate({**file, **from_environment, **values})
+    except ValidationError as error:
+        raise InvalidInputError(_problem(error)) from None
+
+
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with ``changes``, for a child process."""
+    return {**os.environ, **changes}
+
+
+def _named_config_file() -> Path | None:
+    named = os.environ.get("SLUICE_CONFIG")
+    return Path(named) if named else None
+
+
+def _default_config_file() -> Path:
+    return _home("XDG_CONFIG_HOME", ".config") / "sluice" / "server.toml"
+
+
+def _from_toml(path: Path, *, required: bool) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        if not required:
+            return {}
+        raise InvalidInputError(f"There is no settings file {path}.") from None
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}.") from None
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors(include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    message = first["msg"].removeprefix("Value error, ")
+    return (
+        f"The server's setting {name} (SLUICE_{name.upper()}) is not valid: {message}."
+    )
