@@ -70,14 +70,26 @@ async def test_the_setup_token_makes_one_admin_and_then_nothing(
     assert await issue_setup_token(deps) is None
 
 
-async def test_a_new_start_ends_the_former_setup_token(
+async def test_of_two_starts_tokens_whichever_comes_first_ends_both(
     client: httpx2.AsyncClient, deps: AuthDeps
 ) -> None:
     former = await issue_setup_token(deps)
     present = await issue_setup_token(deps)
-    refused = await client.post("/auth/setup", json={"token": former})
+    taken = await client.post("/auth/setup", json={"token": former, "name": "ada"})
+    assert taken.status_code == 201
+    refused = await client.post("/auth/setup", json={"token": present, "name": "eve"})
     assert refused.status_code == 401
-    taken = await client.post("/auth/setup", json={"token": present})
+
+
+async def test_a_setup_token_ends_after_a_day(
+    client: httpx2.AsyncClient, deps: AuthDeps, clock: TurnedClock
+) -> None:
+    token = await issue_setup_token(deps)
+    clock.turn(hours=24)
+    late = await client.post("/auth/setup", json={"token": token})
+    assert late.status_code == 401
+    fresh = await issue_setup_token(deps)
+    taken = await client.post("/auth/setup", json={"token": fresh})
     assert taken.status_code == 201
 
 

@@ -151,9 +151,9 @@ class HttpHandler(BaseHTTPRequestHandler):
         query = parse_qs(parts.query)
         if self.headers.get("upgrade"):
             self._plain(400, "text/html", b"<h1>Bad request</h1>")
-        elif parts.path.endswith("/output/events") and self.sse:
+        elif parts.path.endswith("/output/sse") and self.sse:
             self._events(int(self.headers.get("last-event-id", "0")))
-        elif parts.path.endswith("/output/text"):
+        elif parts.path.endswith("/output/follow"):
             self._text(int(query["after"][0]))
         elif parts.path == f"/api/v1/tasks/{TASK}":
             self._plain(200, "application/json", json.dumps(task()).encode())

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from sluice.db.engine import Database, connection_of, open_database
 from sluice.db.migrate import (
+    DatabaseUnusableError,
     Half,
     SchemaAheadError,
     SchemaBehindError,
@@ -15,6 +16,7 @@ from sluice.db.migrate import (
     require_current,
     upgrade,
 )
+from sluice.testing.processes import free_port
 from sluice.testing.schema import declared_tables
 
 
@@ -101,7 +103,7 @@ async def test_a_failing_migration_leaves_nothing_behind(
 ) -> None:
     async with database.write() as tx:
         await connection_of(tx).execute(text("CREATE TABLE tasks (id INTEGER)"))
-    with pytest.raises(Exception, match="tasks"):
+    with pytest.raises(DatabaseUnusableError, match="tasks"):
         await upgrade(empty_database_url)
     async with database.read() as tx:
         names = await connection_of(tx).run_sync(lambda c: inspect(c).get_table_names())
@@ -118,3 +120,17 @@ async def test_chunks_are_partitioned_on_postgresql(
     async with database.read() as tx:
         found = (await connection_of(tx).execute(kind)).scalar_one()
     assert found in {"p", b"p"}
+
+
+async def test_a_database_that_is_not_there_is_one_clear_sentence() -> None:
+    with pytest.raises(DatabaseUnusableError, match="SLUICE_DATABASE_URL"):
+        await upgrade(f"postgresql+asyncpg://nobody@127.0.0.1:{free_port()}/none")
+    with pytest.raises(DatabaseUnusableError, match="SLUICE_DATABASE_URL"):
+        await upgrade("sqlite+aiosqlite:////no/such/place/x.db")
+
+
+async def test_a_database_that_refuses_is_one_clear_sentence(
+    empty_postgres_url: str,
+) -> None:
+    with pytest.raises(DatabaseUnusableError, match="nowhere"):
+        await upgrade(empty_postgres_url.rsplit("/", 1)[0] + "/nowhere")

@@ -12,7 +12,7 @@ from sluice.base.errors import UnavailableError
 from sluice.edge.health import healthz, readiness
 from sluice.edge.logging import LogFormat, configure_logging
 from sluice.edge.metrics import metrics_endpoint, new_registry
-from sluice.edge.requests import RequestMetrics, RequestScope
+from sluice.edge.requests import RefuseNul, RequestMetrics, RequestScope
 from sluice.edge.stopping import Stopping
 
 _logger = structlog.get_logger(__name__)
@@ -45,6 +45,7 @@ async def client(part: Part, stopping: Stopping) -> AsyncIterator[httpx2.AsyncCl
     away = Part()
     away.up = False
     app = FastAPI(openapi_url=None)
+    app.add_middleware(RefuseNul)
     app.add_middleware(RequestScope, metrics=RequestMetrics(registry))
     app.add_route("/healthz", healthz)
     ready = readiness({"database": part.check}, stopping, helpful={"redis": away.check})
@@ -151,3 +152,12 @@ async def test_a_server_that_stops_is_not_ready(
     answer = await client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["parts"]["server"] == "stopping"
+
+
+@pytest.mark.parametrize("address", ["/things/a%00b", "/things/a?name=%00"])
+async def test_a_nul_in_the_address_is_refused(
+    client: httpx2.AsyncClient, address: str
+) -> None:
+    answer = await client.get(address)
+    assert answer.status_code == 422
+    assert "NUL" in answer.json()["detail"]

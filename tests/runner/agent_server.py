@@ -172,7 +172,8 @@ class FakeServer:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        until(lambda: self._server is not None and self._server.started)
+        running = self._server
+        until(lambda: running.started)
 
     def stop(self) -> None:
         if self._server is None or self._thread is None:

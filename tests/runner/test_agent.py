@@ -255,24 +255,26 @@ async def test_plans_run_beside_each_other_up_to_the_limit(place, server):
     assert max(pull.slots.plan for pull in server.pulls) == 2
 
 
-@pytest.mark.parametrize("way", ["ping", "upload"])
+@pytest.mark.parametrize("way", ["ping", "upload", "upload alone"])
 async def test_a_cancel_stops_an_apply_at_a_safe_point(place, server, way):
+    if way == "upload":
+        server.ping_seconds = 60  # the reason comes by the ping that is sent at once
     async with place.agent():
         await place.planned(sleeping(30))
         order = server.give(order_for(PhaseName.APPLY))
         await place.talking(order, "tick 3")
-        if way == "ping":
-            command = Command(
-                type=CommandType.CANCEL, task_id=order.task_id, reason="ann: enough"
-            )
+        command = Command(
+            type=CommandType.CANCEL, task_id=order.task_id, reason="ann: enough"
+        )
+        if way != "upload alone":
             server.commands.append(command)
-        else:
+        if way != "ping":
             server.log(order).command = "cancel"
         result = await place.finished(order)
     assert result.outcome is PhaseOutcome.CANCELED
     assert "rested" not in server.log(order).text()
     assert b"terraform_data" in server.files["state"]
-    if way == "ping":
+    if way != "upload alone":
         assert "ann: enough" in server.log(order).text()
 
 

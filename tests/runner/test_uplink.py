@@ -305,7 +305,11 @@ async def test_after_a_while_the_websocket_is_tried_again(setting, monkeypatch):
     setting.server.knobs.refuse_websocket = 1
     job = Job(setting.phase)
     async with setting.uploading():
+        before = time.monotonic()
+        await until_async(lambda: setting.log.messages)
+        assert setting.server.sockets == 0
         await until_async(lambda: setting.server.sockets)
+        assert 0.1 < time.monotonic() - before < 2
         job.write(b"x\n")
         job.end()
     assert setting.log.data == b"x\n"

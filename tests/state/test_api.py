@@ -188,6 +188,38 @@ async def test_only_the_holder_of_the_lock_changes_the_state(rig: Rig) -> None:
     assert len(rig.blob_files()) == 3
 
 
+@pytest.mark.parametrize("way", ["new", "again", "rollback"])
+async def test_a_person_who_says_what_the_state_is_ends_its_divergence(
+    rig: Rig, way: str
+) -> None:
+    async def diverged() -> str | None:
+        async with rig.transactions.read() as tx:
+            workspace = await rig.stores.workspaces.get(tx, WS)
+        assert workspace is not None
+        return workspace.state_diverged
+
+    async with rig.client() as client:
+        first = await client.post(VERSIONS, content=state(1))
+        async with rig.transactions.write() as tx:
+            await rig.stores.workspaces.set_diverged(tx, WS, "kept on agent-1")
+        refused = await client.post(VERSIONS, content=state(1, note="x"))
+        assert refused.status_code == 409
+        backend = f"/workspaces/{WS}/state-backend"
+        assert (await client.post(backend, content=state(2))).is_success
+        await create_state_version(
+            rig.states, workspace_id=WS, content=state(3), created_by="task-1"
+        )
+        assert await diverged() == "kept on agent-1"
+        path = f"{VERSIONS}/{first.json()['id']}/rollback"
+        answer = (
+            await client.post(path)
+            if way == "rollback"
+            else await client.post(VERSIONS, content=state(4 if way == "new" else 3))
+        )
+        assert answer.is_success
+    assert await diverged() is None
+
+
 async def test_a_task_stores_its_state_whoever_holds_the_lock(rig: Rig) -> None:
     task = TaskId("task-1")
     async with rig.client("ann") as ann:

@@ -2,6 +2,8 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from tests.conftest import Backing
@@ -31,8 +33,11 @@ from sluice.base.ids import (
     TaskId,
     VariableId,
 )
+from sluice.base.transactions import Tx
+from sluice.db.engine import Database
 from sluice.tasks import actions, loop, task_data
-from sluice.tasks.model import LeaseOutcome, TaskState
+from sluice.tasks.model import LeaseOutcome, Task, TaskState
+from sluice.tasks.ports import Claimant
 from sluice.tasks.present import resource_changes
 from sluice.wire.agent import LogEnd, PhaseName, PhaseOutcome, Slots
 from sluice.wire.chunk import Source, event_chunk
@@ -203,6 +208,38 @@ async def test_a_lock_and_a_claim_at_once_leave_one_holder(world: World) -> None
         assert (await world.task(task.id)).state is TaskState.QUEUED
     else:
         assert (outcome, holder.id) == ("refused", task.id)
+
+
+async def test_a_lock_taken_between_the_look_and_the_claim_wins(
+    postgres_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where two can write at a time; the other databases stand in line."""
+    world = await make_world(Backing("postgresql", postgres_database), tmp_path)
+    agent, workspace = await world.agent(), await world.workspace()
+    task = await world.create(workspace)
+    look = world.tasks.store.next_claimable
+    looks = 0
+
+    async def slow_look(tx: Tx, claimant: Claimant) -> Task | None:
+        nonlocal looks
+        looks += 1
+        found = await look(tx, claimant)
+        if looks == 1:
+            await lock_workspace(
+                world.tasks.workspaces,
+                workspace_id=workspace.id,
+                actor="bob",
+                reason="",
+            )
+        return found
+
+    monkeypatch.setattr(world.tasks.store, "next_claimable", slow_look)
+    await world.nothing(agent)
+    assert looks == 2
+    assert (await world.task(task.id)).state is TaskState.QUEUED
+    holder = (await world.fresh(workspace)).lock
+    assert holder is not None
+    assert holder.holder == "bob"
 
 
 # --- stages ------------------------------------------------------------------
@@ -716,6 +753,21 @@ async def test_task_tokens_end_with_their_lease(world: World) -> None:
     lost = await working(world)
     await expire(world)
     assert not await leases.is_current(lost.task_id, lost.lease_id)
+
+
+async def test_a_ping_between_the_look_and_the_expiry_keeps_the_lease(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phase = await working(world)
+    look = world.tasks.store.expired
+
+    async def outdated_look(tx: Tx, now: datetime) -> list[TaskId]:
+        return [phase.task_id, *await look(tx, now)]
+
+    monkeypatch.setattr(world.tasks.store, "expired", outdated_look)
+    world.clock.turn(seconds=30)
+    await actions.expire_leases(world.tasks)
+    assert (await world.task(phase.task_id)).state is TaskState.PLANNING
 
 
 async def test_a_ping_and_the_loop_at_once_leave_one_truth(

@@ -137,6 +137,7 @@ class World:
     async def configuration(
         self, workspace_id: WorkspaceId, content: bytes = b"archive"
     ) -> ConfigurationVersionId:
+        self.clock.turn(milliseconds=1)
         version_id = new_configuration_version_id()
         key = f"configs/{version_id}.tar.gz"
         await self.blobs.put(key, content)

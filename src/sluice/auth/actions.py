@@ -49,16 +49,16 @@ class IssuedToken:
 
 
 async def issue_setup_token(deps: AuthDeps) -> str | None:
-    """A one-time token for the first admin; None once there is a user.
+    """A one-time token for the first admin, good for a day; None once there is a user.
 
-    A setup token of an earlier start that nobody redeemed ends here.
+    Those of other starts stay good, since several servers may start at once on one
+    database; whichever is redeemed first ends them all.
     """
     now = deps.clock.now()
     async with deps.transactions.write() as tx:
         if await deps.store.count_users(tx) > 0:
             return None
-        await _end_setup_tokens(deps, tx, now)
-        issued = _new_token(TokenKind.SETUP, "", "setup", now)
+        issued = _new_token(TokenKind.SETUP, "", "setup", now, expires_in_days=1)
         await deps.store.add_token(tx, issued.token)
     return issued.secret
 
@@ -80,9 +80,10 @@ async def redeem_setup_token(deps: AuthDeps, *, secret: str, name: str) -> Issue
             or not await deps.store.revoke_token(tx, token.id, now)
         ):
             raise UnauthorizedError(
-                "The setup token is unknown or used up; a restart of the server "
-                "prints a new one while there is no user."
+                "The setup token is unknown, used up or older than a day; a restart "
+                "of the server prints a new one while there is no user."
             )
+        await _end_setup_tokens(deps, tx, now)
         user = User(new_user_id(), name, admin=True, created_at=now)
         await deps.store.add_user(tx, user)
         issued = _new_token(TokenKind.USER, user.id, "first", now)

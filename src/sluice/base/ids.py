@@ -1,6 +1,7 @@
 """Typed ids: a short prefix that names the kind, and 16 random base58 characters."""
 
 import secrets
+import uuid
 from typing import NewType
 
 OrganizationId = NewType("OrganizationId", str)
@@ -77,3 +78,8 @@ def new_task_id() -> TaskId:
 def new_lease_id() -> LeaseId:
     """An id for a lease."""
     return LeaseId(random_id("lease"))
+
+
+def new_client_id() -> str:
+    """A UUID for one viewer of a live stream."""
+    return str(uuid.uuid4())

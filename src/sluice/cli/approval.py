@@ -52,10 +52,10 @@ class Approval:
                 return Answer.DECIDED
             match (answer or "later").lower():
                 case "yes":
-                    self._api.tasks.confirm(task.id, "confirmed from the terminal")
+                    self._api.tasks.confirm(task.id)
                     return Answer.CONFIRMED
                 case "no":
-                    self._api.tasks.discard(task.id, "discarded from the terminal")
+                    self._api.tasks.discard(task.id)
                     return Answer.DISCARDED
                 case "later":
                     return Answer.LATER

@@ -92,6 +92,13 @@ class Console:
         self.out.flush()
         self._show_status()
 
+    def write_bytes(self, content: bytes) -> None:
+        """Write to stdout as it is."""
+        self._hide_status()
+        self.out.flush()
+        self.out.buffer.write(content)
+        self.out.flush()
+
     def line(self, text: str = "") -> None:
         """Write a line to stdout."""
         self.write(f"{text}\n")
@@ -175,6 +182,20 @@ class Console:
             room = shutil.get_terminal_size().columns - 1
             self.err.write(self.paint(self._status[:room], "dim"))
             self.err.flush()
+
+
+def whole_writes(stream: TextIO) -> TextIO:
+    """The same output, behind a buffer that writes everything or raises.
+
+    Under ``PYTHONUNBUFFERED`` Python's own stdout drops what a write left over, silently.
+    """
+    try:
+        handle = stream.fileno()
+    except (OSError, ValueError):
+        # captured, in a test: nothing below to lose anything
+        return stream
+    encoding = stream.encoding
+    return open(handle, "w", encoding=encoding, newline="\n", closefd=False)
 
 
 def to_json(record: object, *, indent: int | None = None) -> str:

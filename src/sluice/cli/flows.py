@@ -10,7 +10,7 @@ from pathlib import Path
 from sluice.base.clock import SystemClock
 from sluice.base.errors import InvalidInputError, NotFoundError
 from sluice.cli import words
-from sluice.cli.console import Console
+from sluice.cli.console import Console, whole_writes
 from sluice.cli.exit_codes import ExitCode
 from sluice.cli.link import Link, Remembered, Wanted, link_of
 from sluice.cli.live import Ending, Watch, Watched, WatchOptions, WhenPlanWaits
@@ -245,4 +245,4 @@ def _check_sources(directory: Path, workspace: Workspace) -> None:
 
 
 def _own_console() -> Console:
-    return Console(sys.stdout, sys.stderr, settings=cli_settings())
+    return Console(whole_writes(sys.stdout), sys.stderr, settings=cli_settings())

@@ -171,7 +171,7 @@ class Watch:
             self._said = task.reason
             self._console.hint(f"Waiting: {task.reason}")
         seconds = self._clock.monotonic() - self._stage_since
-        elapsed = words.duration(float(int(seconds)) if seconds > 1 else seconds)
+        elapsed = words.elapsed(seconds)
         if self._link:
             self._console.status(self._link)
         elif waits:
@@ -223,10 +223,10 @@ class Watch:
         """Ctrl-C: whether the person leaves the task to itself."""
         self._handled = self._interrupts.count
         self._console.status("")
-        task = self._poll.latest
         if not self._console.interactive:
-            self._goes_on(task)
+            self._goes_on(self._poll.latest)
             return True
+        task = self._poll.look()
         force = not task.can_cancel and task.can_force_cancel
         verb = "f kill it (state may be lost)" if force else "c cancel it"
         self._console.say(f"\nThe task goes on on the server; {_where(task)}.")
@@ -238,12 +238,12 @@ class Watch:
             case "w" | "watch":
                 return False
             case "c" | "cancel" if not force:
-                self._api.tasks.cancel(task.id, "canceled from the terminal")
+                self._api.tasks.cancel(task.id)
                 self._console.hint(
                     "Cancel requested: terraform stops at a safe point, and its state is kept."
                 )
             case "f" | "force" if force:
-                self._api.tasks.force_cancel(task.id, "killed from the terminal")
+                self._api.tasks.force_cancel(task.id)
                 self._console.hint("The task's process is being killed.")
             case _:
                 self._goes_on(task)

@@ -1,5 +1,6 @@
 """`sluice logs`: a task's output, stored or live."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -7,19 +8,45 @@ import typer
 
 from sluice.cli import words
 from sluice.cli.exit_codes import ExitCode
-from sluice.cli.live import Ending, Watch, WatchOptions
+from sluice.cli.following import follow_to_end
+from sluice.cli.live import WatchOptions
 from sluice.cli.options import takes_records
-from sluice.cli.outcome import code_of_task, sentence
 from sluice.cli.printer import Printer
-from sluice.cli.pump import FramePump
 from sluice.cli.session import Session
-from sluice.client.stream import Link
 from sluice.wire.events import Stage
 from sluice.wire.resources import TERMINAL, Task
-from sluice.wire.stream import Completed
 
-# stored lines come without a pause; a pause is the head
-_CAUGHT_UP_SECONDS = 1.0
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Options that choose lines."""
+
+    first: Annotated[
+        int,
+        typer.Option("--from", metavar="N", help="Begin at line N.", min=1),
+    ] = 1
+    stage: Annotated[
+        Stage | None,
+        typer.Option("--stage", metavar="STAGE", help="Only this stage's lines."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Options that save the log instead of showing it."""
+
+    download: Annotated[
+        Path | None,
+        typer.Option(
+            "--download", metavar="FILE", help="Save the whole log as a file instead."
+        ),
+    ] = None
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="With --download: the log's bytes alone, without a head."
+        ),
+    ] = False
 
 
 @takes_records
@@ -29,74 +56,51 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Keep reading until the task ends.")
     ] = False,
-    first: Annotated[
-        int,
-        typer.Option("--from", metavar="N", help="Begin at line N.", min=1),
-    ] = 1,
-    stage: Annotated[
-        Stage | None,
-        typer.Option("--stage", metavar="STAGE", help="Only this stage's lines."),
-    ] = None,
-    download: Annotated[
-        Path | None,
-        typer.Option(
-            "--download", metavar="FILE", help="Save the whole log as a file instead."
-        ),
-    ] = None,
+    lines: Lines,
+    saving: Saving,
     session: Session,
 ) -> int:
     """Read a task's output: what there is so far, or with -f until it ends.
 
     With -f the exit code is the task's.
     """
-    if download is not None:
-        return _download(session, task, download)
+    if saving.download is not None:
+        return _download(session, task, saving.download, raw=saving.raw)
     found = session.api.tasks.get(task)
+    after = lines.first - 1
     if follow:
-        return _follow(session, found, after=first - 1, stage=stage)
-    _print(session, found, after=first - 1, stage=stage)
+        options = WatchOptions(json=session.json, after=after, stage=lines.stage)
+        return follow_to_end(session, found, options)
+    _print(session, found, after=after, stage=lines.stage)
     return ExitCode.OK
 
 
-def _follow(session: Session, task: Task, *, after: int, stage: Stage | None) -> int:
-    options = WatchOptions(json=session.json, after=after, stage=stage)
-    watch = Watch(
-        session.api, session.console, task, clock=session.clock, options=options
-    )
-    watched = watch.run()
-    if watched.ending is Ending.DETACHED:
-        return ExitCode.INTERRUPTED
-    code = code_of_task(watched.task)
-    tell = session.console.good if code is ExitCode.OK else session.console.bad
-    tell(sentence(watched.task))
-    return code
-
-
 def _print(session: Session, task: Task, *, after: int, stage: Stage | None) -> None:
-    """Write the lines there are now; a task that still runs is read up to its last line."""
+    """Write the lines there are now."""
     printer = Printer(session.console, json=session.json, stage=stage)
-    with FramePump(session.api, task.id, after) as pump:
-        while True:
-            item = pump.take(_CAUGHT_UP_SECONDS if task.status not in TERMINAL else 60)
-            if item is None:
+    last = None
+    if task.status not in TERMINAL:
+        last = session.api.logs.lines_so_far(task.id)
+    follower = session.api.logs.follower(task.id, after)
+    if last is None or last > after:
+        for frame in follower.frames():
+            printer.show(frame)
+            if last is not None and (follower.last_line or 0) >= last:
                 break
-            if isinstance(item, Link):
-                continue
-            printer.show(item)
-            if isinstance(item, Completed):
-                return
-    session.console.hint(
-        f"The task is not over; `sluice logs -f --from {pump.last_line + 1} {task.id}` goes on."
-    )
+    if last is not None:
+        following = (follower.last_line or 0) + 1
+        session.console.hint(
+            f"The task is not over; `sluice logs -f --from {following} {task.id}` goes on."
+        )
 
 
-def _download(session: Session, task: str, target: Path) -> int:
+def _download(session: Session, task: str, target: Path, *, raw: bool) -> int:
     """Save the stored log; a file that is there is replaced only by a whole one."""
     draft = target.with_name(f".{target.name}.part")
     count = 0
     try:
         with draft.open("wb") as file:
-            for piece in session.api.logs.download(task):
+            for piece in session.api.logs.download(task, raw=raw):
                 count += file.write(piece)
         draft.replace(target)
     finally:

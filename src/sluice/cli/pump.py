@@ -92,8 +92,15 @@ class TaskPoll:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def soon(self) -> None:
-        """Look now."""
+        """Look now, in the other thread."""
         self._wake.set()
+
+    def look(self) -> Task:
+        """Look now, in this thread; what was seen last where the server does not answer."""
+        # the follower tells whether the server is gone or refuses
+        with suppress(SluiceError):
+            self.latest = self._api.tasks.get(self.latest.id)
+        return self.latest
 
     def __enter__(self) -> Self:
         """Begin to look."""
@@ -112,9 +119,7 @@ class TaskPoll:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            # the follower tells whether the server is gone or refuses
-            with suppress(SluiceError):
-                self.latest = self._api.tasks.get(self.latest.id)
+            self.look()
             self._wake.wait(self.seconds)
             self._wake.clear()
         self._api.close()

@@ -10,7 +10,7 @@ import typer
 
 from sluice.base.clock import Clock, SystemClock
 from sluice.base.errors import InvalidInputError, NotFoundError, UnauthorizedError
-from sluice.cli.console import Console
+from sluice.cli.console import Console, whole_writes
 from sluice.cli.settings import CliSettings, ColorMode, cli_settings
 from sluice.client.api import Api
 from sluice.client.settings import ClientSettings, client_settings
@@ -50,7 +50,9 @@ class Session:
     @cached_property
     def console(self) -> Console:
         """Where words go."""
-        return Console(sys.stdout, sys.stderr, settings=self.cli, color=self.color)
+        return Console(
+            whole_writes(sys.stdout), sys.stderr, settings=self.cli, color=self.color
+        )
 
     @cached_property
     def clock(self) -> Clock:

@@ -110,4 +110,4 @@ def _secret(token: str | None, url: str) -> str:
 
 
 def _who(me: Me) -> str:
-    return f"{me.name} (admin)" if me.admin else me.name
+    return f"{me.name}, an administrator" if me.admin else me.name

@@ -135,9 +135,7 @@ def pull(
     """Write a state to stdout, byte for byte as terraform wrote it."""
     found = _version(session, _workspace(session, workspace, where), version)
     content = session.api.states.download(found.id)
-    session.console.out.flush()
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+    session.console.write_bytes(content)
 
 
 @app.command("push")
@@ -247,6 +245,6 @@ def _by(version: StateVersion) -> str:
 def _value(output: OutputValue) -> str:
     if output.sensitive:
         return "(sensitive)"
-    if isinstance(output.value, str):
+    if isinstance(output.value, str) and output.value.isprintable():
         return output.value
     return msgspec.json.encode(output.value).decode()

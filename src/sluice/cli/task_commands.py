@@ -1,23 +1,39 @@
 """`sluice task …`: what was run, what runs, and what waits for a decision."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from sluice.base.errors import NotFoundError
 from sluice.cli import words
+from sluice.cli.following import follow_to_end
 from sluice.cli.groups import new_group
-from sluice.cli.live import Watch, WatchOptions, WhenPlanWaits
+from sluice.cli.live import WatchOptions
 from sluice.cli.options import takes_records
-from sluice.cli.outcome import code_of_task, sentence
 from sluice.cli.session import (
     InOrganization,
     Session,
     find_organization,
     find_workspace,
 )
-from sluice.wire.resources import TERMINAL, Organization, Task, TaskStatus, Workspace
+from sluice.wire.resources import (
+    TERMINAL,
+    Organization,
+    Task,
+    TaskRow,
+    TaskStatus,
+    Workspace,
+)
 
 app = new_group("Tasks: list, show, confirm, discard and cancel them.")
+
+_DONE = {
+    "confirm": "Confirmed",
+    "discard": "Discarded",
+    "cancel": "Cancel asked",
+    "force_cancel": "Kill asked",
+}
 
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")]
 Reason = Annotated[
@@ -63,19 +79,13 @@ def list_tasks(
         kind = f"{status.replace('_', ' ')} tasks" if status else "tasks yet"
         session.console.hint(f"{owner.name} has no {kind}.")
         return
-    now = session.clock.now()
+    names = {} if workspace else _workspace_names(session, owner.id)
     session.console.table(
-        ["TASK", "TYPE", "STATUS", "CHANGES", "TOOK", "STARTED BY", "CREATED"],
+        ["TASK", "TYPE", "STATUS", "CHANGES", "TOOK", "STARTED BY", "CREATED"]
+        + ([] if workspace else ["WORKSPACE"]),
         [
-            [
-                item.id,
-                words.task_type(item.task_type),
-                item.status.replace("_", " "),
-                words.short_summary(item.summary),
-                words.duration(item.duration),
-                item.created_by,
-                words.ago(item.created_at, now),
-            ]
+            _row(item, session.clock.now())
+            + ([] if workspace else [names.get(item.workspace_id, "-")])
             for item in found.tasks
         ],
     )
@@ -83,6 +93,23 @@ def list_tasks(
         session.console.hint(
             f"{len(found.tasks)} of {found.total}; --limit shows more."
         )
+
+
+def _row(item: TaskRow, now: datetime) -> list[str]:
+    return [
+        item.id,
+        words.task_type(item.task_type),
+        item.status.replace("_", " "),
+        words.short_summary(item.summary),
+        words.duration(item.duration),
+        item.created_by,
+        words.ago(item.created_at, now),
+    ]
+
+
+def _workspace_names(session: Session, organization_id: str) -> dict[str, str]:
+    known = session.api.workspaces.list(organization_id)
+    return {workspace.id: workspace.name for workspace in known}
 
 
 @app.command("show")
@@ -158,32 +185,10 @@ def _decided(session: Session, task: Task, text: str, *, follow: bool) -> int:
     """Tell what was done; with ``follow`` the exit code is the task's."""
     session.console.good(text)
     if follow:
-        return watch_to_end(session, task)
+        return follow_to_end(session, task, WatchOptions(json=session.json))
     if session.json:
         session.console.json(task)
     return 0
-
-
-def watch_to_end(session: Session, task: Task) -> int:
-    """Follow the rest of a task; its exit code."""
-    options = WatchOptions(json=session.json, when_plan_waits=WhenPlanWaits.WATCH)
-    watch = Watch(
-        session.api, session.console, task, clock=session.clock, options=options
-    )
-    watched = watch.run()
-    return conclude(session, watched.task)
-
-
-def conclude(session: Session, task: Task) -> int:
-    """Say how a task ended; its exit code, 130 where it goes on without the watcher."""
-    if task.status not in TERMINAL:
-        return 130
-    if session.json:
-        session.console.json_line(task)
-    code = code_of_task(task)
-    tell = session.console.good if code == 0 else session.console.bad
-    tell(sentence(task))
-    return code
 
 
 def _facts(task: Task, session: Session) -> list[tuple[str, str]]:
@@ -192,7 +197,7 @@ def _facts(task: Task, session: Session) -> list[tuple[str, str]]:
         ("Task", task.id),
         ("Type", words.task_type(task.task_type, destroy=task.options.destroy)),
         ("Status", _status(task)),
-        ("Workspace", task.workspace_id),
+        ("Workspace", _workspace_of(task, session)),
         ("Started by", f"{task.created_by}, {words.ago(task.created_at, now)}"),
         ("Took", words.duration(task.duration)),
     ]
@@ -207,7 +212,7 @@ def _facts(task: Task, session: Session) -> list[tuple[str, str]]:
     facts += [(name, value) for name, value in optional if value]
     facts += [
         (
-            item.action.replace("_", " ").capitalize(),
+            _DONE.get(item.action, item.action.replace("_", " ").capitalize()),
             f"{item.actor}, {words.ago(item.at, now)}"
             + (f": {item.reason}" if item.reason else ""),
         )
@@ -216,10 +221,19 @@ def _facts(task: Task, session: Session) -> list[tuple[str, str]]:
     return facts
 
 
+def _workspace_of(task: Task, session: Session) -> str:
+    try:
+        return session.api.workspaces.get(task.workspace_id).name
+    except NotFoundError:
+        return f"{task.workspace_id}, which is gone"
+
+
 def _status(task: Task) -> str:
     text = task.status.replace("_", " ")
     if task.stage and task.status not in TERMINAL:
         text += f", {task.stage.replace('_', ' ')}"
+    if task.reason.startswith(text):
+        return task.reason
     return f"{text}: {task.reason}" if task.reason else text
 
 

@@ -26,6 +26,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
+def elapsed(seconds: float) -> str:
+    """As `duration`, in whole seconds, for what is still going on."""
+    return duration(seconds) if seconds >= 10 else f"{int(seconds)}s"
+
+
 def size(count: int | None) -> str:
     """``310 B``, ``1.2 MB``; a dash where there is none."""
     if count is None:

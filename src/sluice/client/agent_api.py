@@ -128,14 +128,15 @@ class AgentApi:
         self, token: str, task_id: str, lease_id: str, message: bytes
     ) -> Ack:
         """Upload one message of log chunks, as over the WebSocket."""
-        answer = await self._send(
+        request = self._http.build_request(
             "PATCH",
             f"/tasks/{task_id}/log",
-            token,
             content=message,
             params={"lease_id": lease_id},
             headers={"content-type": "application/octet-stream"},
+            timeout=_patience(30.0),
         )
+        answer = await self._send(request, token)
         try:
             return decode_ack(answer.content)
         except ApiError:
@@ -147,47 +148,32 @@ class AgentApi:
 
     async def put(self, token: str, path: str, content: bytes) -> None:
         """Store a phase's file (state) under a path that its order names."""
-        answer = await self._send(
-            "PUT", self.url + path, token, content=content, seconds=120.0
+        request = self._http.build_request(
+            "PUT", self.url + path, content=content, timeout=_patience(120.0)
         )
+        answer = await self._send(request, token)
         if not answer.is_success:
             raise error_of(answer.status_code, answer.content, what=f"PUT {path}")
 
     async def _post(
         self, token: str, path: str, body: BaseModel, *, seconds: float = 30.0
     ) -> httpx2.Response:
-        answer = await self._send(
+        request = self._http.build_request(
             "POST",
             path,
-            token,
             content=body.model_dump_json().encode(),
             headers={"content-type": "application/json"},
-            seconds=seconds,
+            timeout=_patience(seconds),
         )
+        answer = await self._send(request, token)
         if not answer.is_success:
             raise error_of(answer.status_code, answer.content, what=f"POST {path}")
         return answer
 
-    async def _send(  # noqa: PLR0913 - one request is made of these
-        self,
-        method: str,
-        path: str,
-        token: str,
-        *,
-        content: bytes,
-        params: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-        seconds: float = 30.0,
-    ) -> httpx2.Response:
+    async def _send(self, request: httpx2.Request, token: str) -> httpx2.Response:
+        request.headers["authorization"] = f"Bearer {token}"
         try:
-            return await self._http.request(
-                method,
-                path,
-                content=content,
-                params=params,
-                headers={**(headers or {}), "authorization": f"Bearer {token}"},
-                timeout=httpx2.Timeout(seconds, connect=10.0),
-            )
+            return await self._http.send(request)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(error) from error
 
@@ -196,6 +182,10 @@ class AgentApi:
         return UnreachableError(
             f"no answer from {self.url} ({why}); check the address and that the server runs."
         )
+
+
+def _patience(seconds: float) -> httpx2.Timeout:
+    return httpx2.Timeout(seconds, connect=10.0)
 
 
 def _read(kind: type[M], answer: httpx2.Response) -> M:

@@ -126,7 +126,7 @@ class SseCarrier:
             headers["last-event-id"] = str(after)
         try:
             with self._transport.stream(
-                f"/api/v1/tasks/{task_id}/output/events",
+                f"/api/v1/tasks/{task_id}/output/sse",
                 params={"format": "batch", "after": after},
                 headers=headers,
                 read_timeout=SILENCE_SECONDS,
@@ -166,8 +166,8 @@ class TextCarrier:
         rest = ""
         try:
             with self._transport.stream(
-                f"/api/v1/tasks/{task_id}/output/text",
-                params={"after": first - 1, "follow": "true"},
+                f"/api/v1/tasks/{task_id}/output/follow",
+                params={"after": first - 1},
                 read_timeout=SILENCE_SECONDS,
             ) as response:
                 decode = codecs.getincrementaldecoder("utf-8")("replace").decode

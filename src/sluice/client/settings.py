@@ -87,7 +87,7 @@ def normalized_url(url: str) -> str:
     Raises:
         InvalidInputError: it is no http or https address.
     """
-    text = url.strip().rstrip("/")
+    text = url.strip()
     if "://" not in text:
         host = text.split("/", 1)[0].rsplit(":", 1)[0]
         local = host in {"localhost", "127.0.0.1", "[::1]"}
@@ -102,7 +102,7 @@ def normalized_url(url: str) -> str:
         raise InvalidInputError(
             f"{url!r} is no address of a server; give one such as https://sluice.example.com."
         )
-    return text
+    return text.rstrip("/")
 
 
 def read_credentials(path: Path) -> Credentials:

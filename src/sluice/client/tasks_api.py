@@ -122,11 +122,25 @@ class LogsApi:
         """Frames from the line after ``after`` to the log's end, each line exactly once."""
         yield from self.follower(task_id, after).frames()
 
-    def download(self, task_id: str, *, part: str = "all") -> Iterator[bytes]:
-        """The stored log as a file with a head, in pieces; ``part``: all, plan or apply."""
+    def download(
+        self, task_id: str, *, part: str = "all", raw: bool = False
+    ) -> Iterator[bytes]:
+        """The stored log in pieces.
+
+        Args:
+            task_id: the task.
+            part: ``all``, ``plan`` or ``apply``.
+            raw: the log's own bytes, without head and headings.
+        """
         path = f"{_ROOT}/tasks/{task_id}/logs/download"
-        with self._transport.stream(path, params={"type": part}) as response:
+        params = {"type": part, "raw": "true" if raw else None}
+        with self._transport.stream(path, params=params) as response:
             yield from response.iter_bytes()
+
+    def lines_so_far(self, task_id: str) -> int:
+        """How many lines of the log have ended by now."""
+        pieces = self.download(task_id, raw=True)
+        return sum(piece.count(b"\n") for piece in pieces)
 
     def stats(self) -> StreamStats:
         """Which logs are followed on the server right now."""

@@ -5,6 +5,8 @@
 needs all of `expand`; `contract` may wait.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
-from sluice.base.errors import SluiceError
+from sluice.base.errors import SluiceError, UnavailableError
 from sluice.db.engine import Database, connection_of, open_database
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -42,6 +45,13 @@ class SchemaAheadError(SluiceError):
     title = "Database is from a newer version"
 
 
+class DatabaseUnusableError(UnavailableError):
+    """The database does not answer or refuses; look at `SLUICE_DATABASE_URL`."""
+
+    code = "database_unusable"
+    title = "Database cannot be used"
+
+
 async def upgrade(url: str, half: Half | None = None) -> list[str]:
     """Run all missing migrations, or those of one half; the names of those run.
 
@@ -57,9 +67,10 @@ async def upgrade(url: str, half: Half | None = None) -> list[str]:
 
 async def upgrade_database(database: Database, half: Half | None = None) -> list[str]:
     """As `upgrade`, on an open database."""
-    async with database.write() as tx:
-        connection = connection_of(tx)
-        return await connection.run_sync(_upgrade, half)
+    _check_place(database)
+    with _explained():
+        async with database.write() as tx:
+            return await connection_of(tx).run_sync(_upgrade, half)
 
 
 async def pending(database: Database, half: Half | None = None) -> list[str]:
@@ -68,8 +79,10 @@ async def pending(database: Database, half: Half | None = None) -> list[str]:
     Raises:
         SchemaAheadError: the database has migrations that this version does not know.
     """
-    async with database.read() as tx:
-        return await connection_of(tx).run_sync(_pending, half)
+    _check_place(database)
+    with _explained():
+        async with database.read() as tx:
+            return await connection_of(tx).run_sync(_pending, half)
 
 
 async def require_current(database: Database) -> None:
@@ -84,6 +97,30 @@ async def require_current(database: Database) -> None:
             f"The database lacks {len(missing)} migration(s) that this version needs "
             f"({', '.join(missing)}); run `sluice db upgrade`."
         )
+
+
+def _check_place(database: Database) -> None:
+    url = database.engine.url
+    if database.dialect != "sqlite" or not url.database or url.database == ":memory:":
+        return
+    folder = Path(url.database).absolute().parent
+    if not folder.is_dir():
+        raise DatabaseUnusableError(
+            f"There is no directory {folder} for the database; make it, "
+            "or change SLUICE_DATABASE_URL."
+        )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, DBAPIError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        reason = str(cause).strip().split("\n", 1)[0]
+        raise DatabaseUnusableError(
+            f"The database cannot be used ({reason}); look at SLUICE_DATABASE_URL."
+        ) from error
 
 
 def _config(connection: Connection | None = None) -> Config:

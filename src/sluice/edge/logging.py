@@ -8,6 +8,16 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
+_QUIET = (
+    "aiosqlite",
+    "alembic",
+    "asyncio",
+    "httpcore2",
+    "httpx2",
+    "uvicorn",
+    "websockets",
+)
+
 
 class LogFormat(StrEnum):
     """How log lines look; `auto` is `console` on a terminal, else `json`."""
@@ -58,7 +68,7 @@ def configure_logging(
     for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(noisy).handlers.clear()
         logging.getLogger(noisy).propagate = True
-    for quiet in ("alembic", "aiosqlite", "asyncio", "websockets", "uvicorn"):
+    for quiet in _QUIET:
         logging.getLogger(quiet).setLevel(max(logging.WARNING, root.level))
 
 

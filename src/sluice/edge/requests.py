@@ -9,6 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sluice.base.errors import InvalidInputError
+from sluice.edge.problems import problem_of
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _logger = structlog.get_logger(__name__)
@@ -83,6 +86,25 @@ class RequestScope:
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )
+
+
+class RefuseNul:
+    """Refuses a NUL in path or query: no id or name has one, and PostgreSQL stores none."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything else on."""
+        if scope["type"] in {"http", "websocket"} and (
+            "\0" in scope["path"] or b"%00" in scope["query_string"]
+        ):
+            refusal = InvalidInputError(
+                "The address has a NUL character (%00); leave it out."
+            )
+            await problem_of(refusal)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def _request_id(headers: Headers) -> str:

@@ -19,7 +19,8 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from sluice.edge.frames import slices
+from sluice.edge.gate import Gate
+from sluice.wire.frames import slices
 
 EXTENSION = "sluice.raw_frame"
 
@@ -28,8 +29,15 @@ class FrameConnection(Protocol):
     """A connection that takes ready WebSocket frames of the server's side."""
 
     @property
-    def heard_at(self) -> float:
-        """Loop time at which anything came from the peer, a pong for instance."""
+    def alive_at(self) -> float:
+        """Loop time at which anything came from the peer (a pong, for instance) or was
+        written to it while it took it.
+        """
+        ...
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether a write would not make it full."""
         ...
 
     def write_frames(self, frames: bytes) -> bool:
@@ -55,15 +63,26 @@ class FrameConnection(Protocol):
         ...
 
 
+class _NoQueue(asyncio.Queue[ASGIReceiveEvent]):
+    """Takes what nobody will ask for."""
+
+    @override
+    def put_nowait(self, item: ASGIReceiveEvent) -> None:
+        """Forget it: whoever listens has been told."""
+
+
+_NO_QUEUE = _NoQueue()
+
+
 class FrameProtocol(WebSocketsSansIOProtocol):
     """uvicorn's sans-I/O WebSocket protocol with the raw frame extension."""
 
-    heard_at = 0.0
+    alive_at = 0.0
     _heard: Callable[[str | bytes | None], None] | None = None
 
     @override
     def data_received(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
+        self.alive_at = self.loop.time()
         super().data_received(data)
 
     @override
@@ -104,21 +123,35 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             self._say(bytes(data))
 
     def listen(self, heard: Callable[[str | bytes | None], None]) -> None:
-        """Have messages handed to ``heard`` instead of ASGI's `receive`."""
+        """Have messages handed to ``heard`` instead of ASGI's `receive`.
+
+        From here on the connection keeps only what it needs to stay open: of thousands of
+        viewers most do nothing but wait.
+        """
         self._heard = heard
         while not self.queue.empty():
             self._pass_on(self.queue.get_nowait())
+        self.queue = _NO_QUEUE
+        self.writable = Gate(is_open=self.writable.is_set())  # type: ignore[assignment]
+        del self.request, self.response
+        self.scope["headers"] = []
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
         if self.disconnected:
             self._say(None)
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether the peer keeps up."""
+        return self.writable.is_set()
+
     def write_frames(self, frames: bytes) -> bool:
         """Write whole, unmasked frames at once."""
         if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
             return False
         self.transport.write(frames)
+        self.alive_at = self.loop.time()
         return self.writable.is_set()
 
     async def drain(self) -> bool:

@@ -11,11 +11,11 @@ from enum import StrEnum
 import msgspec
 
 from sluice.base.clock import from_micros, rfc3339
-from sluice.edge.frames import text_message
 from sluice.logs.levels import Level, default_level, marked_lines
 from sluice.logs.lines import Run
 from sluice.wire.chunk import Chunk, Source
 from sluice.wire.events import Note, StageBegin, StageEnd
+from sluice.wire.frames import text_message
 from sluice.wire.stream import Frame, StageMarker, encode_frame
 
 FRAME_BYTES = 128 * 1024

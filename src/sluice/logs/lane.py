@@ -1,10 +1,10 @@
 """Readers of one watched log in one wire form: cursors, served from the past, the ring or a flush."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 from sluice.base.errors import SluiceError
+from sluice.edge.gate import Gate
 from sluice.logs.blocks import cut_bytes, read_block
 from sluice.logs.dialects import Dialect, Segment
 from sluice.logs.history import DamagedLogError, LogView
@@ -72,9 +72,14 @@ class Reader:
         self.line = start.line
         self.push: Push | None = None
         self._lane = lane
-        self._wake = asyncio.Event()
+        self._wake = Gate()
         self._backlog: bytes | None = None
         self._stopped = False
+
+    @property
+    def dialect(self) -> Dialect:
+        """The wire form."""
+        return self._lane.dialect
 
     async def next(self) -> bytes | None:
         """The next payload, waiting for it at the head; None after the end or `stop`.

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sluice.base.clock import Clock, to_micros
 from sluice.base.errors import ConflictError, NotFoundError
@@ -28,29 +30,28 @@ SEAL_TRIES = 20
 
 
 class Pending:
-    """An upload that is on its way to the disk; `ack` waits for it."""
+    """An upload that is on its way to the disk; `ack` waits for it.
 
-    def __init__(self, logs: "Logs", task_id: TaskId) -> None:
-        self._logs = logs
-        self._task_id = task_id
-        self._answer: asyncio.Future[Answer] | None = None
-        self._ready: Answer | None = None
+    Attributes:
+        size: bytes of output in it.
+        events: its event chunks.
+    """
 
-    @classmethod
-    def settled(cls, logs: "Logs", task_id: TaskId, ready: Answer) -> "Pending":
-        """An upload whose verdict is known at once (a probe, a broken one)."""
-        pending = cls(logs, task_id)
-        pending._ready = ready
-        return pending
+    def __init__(
+        self,
+        answer: "asyncio.Future[Answer]",
+        watched: Callable[[], bool],
+        unit: Unit | None = None,
+    ) -> None:
+        self._answer = answer
+        self._watched = watched
+        self.size = 0 if unit is None else unit.end - unit.offset
+        self.events = () if unit is None else _events(unit)
 
-    @classmethod
-    def queued(
-        cls, logs: "Logs", task_id: TaskId, waiting: "asyncio.Future[Answer]"
-    ) -> "Pending":
-        """An upload in the group commit's queue."""
-        pending = cls(logs, task_id)
-        pending._answer = waiting
-        return pending
+    @property
+    def done(self) -> bool:
+        """Whether `ack` would not wait."""
+        return self._answer.done()
 
     async def ack(self) -> Ack:
         """The acknowledgement, once it is true.
@@ -59,12 +60,12 @@ class Pending:
             UnavailableError: the database is away; send again later.
             NotFoundError: there is no such log.
         """
-        if self._ready is not None:
-            verdict, head = self._ready
-        else:
-            assert self._answer is not None
-            verdict, head = await asyncio.shield(self._answer)
-        return answer(verdict, head, watched=self._logs.watched(self._task_id))
+        verdict, head = await self._answer
+        return answer(verdict, head, watched=self._watched())
+
+
+def _events(unit: Unit) -> tuple[Chunk, ...]:
+    return tuple(chunk for chunk in unit.chunks if chunk.kind is Kind.EVENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +148,25 @@ class Logs:
         except BrokenUploadError:
             head = await self.head(task_id)
             verdict = judge(head, Offer(epoch, offset, len(payload), intact=False))
-            return Pending.settled(self, task_id, (verdict, head))
+            return self._settled(task_id, (verdict, head))
         if unit is None:
-            return Pending.settled(self, task_id, await self._probe(task_id, epoch))
-        return Pending.queued(self, task_id, await self._commit.offer(unit))
+            return self._settled(task_id, await self._probe(task_id, epoch))
+        waiting = await self._commit.offer(unit)
+        return Pending(waiting, partial(self.watched, task_id), unit)
+
+    def _settled(self, task_id: TaskId, ready: Answer) -> Pending:
+        known: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        known.set_result(ready)
+        return Pending(known, partial(self.watched, task_id))
+
+    async def refuse(self, task_id: TaskId) -> Pending:
+        """The answer to a sender under another epoch than its lease's.
+
+        Raises:
+            NotFoundError: there is no such log.
+        """
+        head = await self.head(task_id)
+        return self._settled(task_id, (Verdict.WRONG_EPOCH, head))
 
     async def append(
         self, task_id: TaskId, epoch: int, offset: int, payload: bytes

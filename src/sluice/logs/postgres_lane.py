@@ -103,15 +103,41 @@ class _Kept:
             await connection.close()
 
 
+class _Pool:
+    """A few kept connections; each call has one to itself."""
+
+    def __init__(self, database: Database, size: int) -> None:
+        self._all = [_Kept(database) for _ in range(size)]
+        self._idle: asyncio.LifoQueue[_Kept] = asyncio.LifoQueue()
+        for kept in self._all:
+            self._idle.put_nowait(kept)
+
+    @asynccontextmanager
+    async def driver(self, done: str) -> AsyncIterator[Any]:
+        """Asyncpg's connection for one call; ``done`` says what was to be done."""
+        kept = await self._idle.get()
+        try:
+            yield await kept.driver()
+        except _AWAY as error:
+            await kept.drop()
+            raise UnavailableError(
+                f"The log could not be {done} ({error}); it is tried again."
+            ) from error
+        finally:
+            self._idle.put_nowait(kept)
+
+    async def close(self) -> None:
+        """Give all connections up."""
+        for kept in self._all:
+            await kept.drop()
+
+
 class PostgresChunkLane:
     """`ChunkLane` on PostgreSQL, on connections it keeps. Close it at the end."""
 
     def __init__(self, database: Database) -> None:
-        self._writer = _Kept(database)
-        self._readers = [_Kept(database) for _ in range(READERS)]
-        self._idle: asyncio.Queue[_Kept] = asyncio.Queue()
-        for reader in self._readers:
-            self._idle.put_nowait(reader)
+        self._writer = _Pool(database, 1)
+        self._readers = _Pool(database, READERS)
 
     async def append_many(self, units: Sequence[Unit]) -> list[Outcome]:
         """Store each unit whose log stands where the unit says."""
@@ -131,7 +157,7 @@ class PostgresChunkLane:
             for chunk in unit.chunks
         ]
         columns += [[row[name] for row in rows] for name in _CHUNK_COLUMNS]
-        async with _guarded(self._writer, "stored") as driver:
+        async with self._writer.driver("stored") as driver:
             moved = await _append(driver, columns)
             refused = [unit.task_id for unit in units if unit.task_id not in moved]
             heads = await _heads(driver, refused)
@@ -146,32 +172,17 @@ class PostgresChunkLane:
         self, log: LogRecord, offset: int, budget: int
     ) -> list[Chunk]:
         """Chunks in order from the one that holds byte ``offset``."""
-        reader = await self._idle.get()
-        try:
-            async with _guarded(reader, "read") as driver:
-                where = (log.task_id, log.day, offset, max(budget, 1))
-                return [chunk_of(row) for row in await driver.fetch(_READ, *where)]
-        finally:
-            self._idle.put_nowait(reader)
+        async with self._readers.driver("read") as driver:
+            where = (log.task_id, log.day, offset, max(budget, 1))
+            return [chunk_of(row) for row in await driver.fetch(_READ, *where)]
 
     async def tidy(self) -> None:
         """PostgreSQL keeps its own house."""
 
     async def close(self) -> None:
         """Give the connections back."""
-        for kept in (self._writer, *self._readers):
-            await kept.drop()
-
-
-@asynccontextmanager
-async def _guarded(kept: _Kept, done: str) -> AsyncIterator[Any]:
-    try:
-        yield await kept.driver()
-    except _AWAY as error:
-        await kept.drop()
-        raise UnavailableError(
-            f"The log could not be {done} ({error}); it is tried again."
-        ) from error
+        await self._writer.close()
+        await self._readers.close()
 
 
 async def _append(driver: Any, columns: list[list[Any]]) -> set[str]:

@@ -130,6 +130,7 @@ class Agent:
                 mode=self._settings.agent_stream_mode,
                 limits=limits_of(self._settings),
                 mask=[token],
+                ping_now=asyncio.Event(),
                 ca_file=str(self._settings.agent_ca_file or ""),
                 environment=environment_of(self._settings),
             )
@@ -204,6 +205,7 @@ class Agent:
             phases,
             self._drain,
             place.status.node("ping"),
+            place.ping_now,
             own_limit,
         )
         pull = PullLoop(

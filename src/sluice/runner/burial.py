@@ -26,17 +26,30 @@ from sluice.wire.agent import PhaseName, PhaseOrder, PhaseOutcome
 from sluice.wire.events import Note
 
 ORPHAN_SECONDS = 10.0
+LAST_WORDS = 2000
 
 _log = structlog.get_logger(__name__)
 
 
-def killed_error(order: PhaseOrder) -> str:
-    """What to tell of a phase whose process is gone."""
+def death_of(phase: PhaseName, exit_code: int | None) -> str:
+    """What to tell of a phase whose process is gone; negative codes are signals."""
+    if exit_code is not None and exit_code >= 0:
+        return (
+            f"The phase process of this {phase.value} ended by itself with exit code"
+            f" {exit_code} before it had a result; the agent's log says more."
+        )
     return (
-        f"The phase process of this {order.phase.value} was killed on the agent before it"
-        " ended (by the system for want of memory, by a restart of the machine, or by"
-        " hand)."
+        f"The phase process of this {phase.value} was killed on the agent before it ended"
+        " (by the system for want of memory, by a restart of the machine, or by hand)."
     )
+
+
+def last_words(phase: PhaseDir) -> str:
+    """The end of what the job process itself printed; never terraform's output."""
+    try:
+        return phase.job_log.read_text(errors="replace")[-LAST_WORDS:]
+    except OSError:
+        return ""
 
 
 def say(phase: PhaseDir, text: str, *, clock: Clock) -> None:

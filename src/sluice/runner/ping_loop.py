@@ -5,6 +5,7 @@ upload connections at once; the ping is the slow path that always works.
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
@@ -54,13 +55,14 @@ class RunningPhases(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PingLoop:
-    """The loop and what it talks to."""
+    """The loop and what it talks to; ``now`` is set to have it ping at once."""
 
     api: AgentApi
     session: Session
     phases: RunningPhases
     drain: Drain
     status: StatusNode
+    now: asyncio.Event
     own_limit: int | None = None
 
     async def run(self) -> None:
@@ -68,11 +70,15 @@ class PingLoop:
         psutil.cpu_percent(interval=None)  # the first call only sets the mark
         backoff = Backoff(1.0, max(self.session.ping_seconds, 1.0))
         while True:
+            self.now.clear()
             if await self.ping():
                 backoff.reset()
-                await asyncio.sleep(jittered(self.session.ping_seconds))
+                pause = jittered(self.session.ping_seconds)
             else:
-                await asyncio.sleep(backoff.delay())
+                pause = backoff.delay()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self.now.wait()
 
     async def ping(self) -> bool:
         """One ping; returns whether the server took it."""

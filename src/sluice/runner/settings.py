@@ -130,8 +130,8 @@ class AgentSettings(BaseSettings):
     agent_drain_seconds: float = Field(
         default=3600.0,
         ge=0,
-        description="How long SIGTERM waits for running phases; those still running then"
-        " go on by themselves and are taken up by the next start.",
+        description="How long SIGTERM waits for running phases (0: not at all); those"
+        " still running then go on by themselves and are taken up by the next start.",
     )
     agent_fenced_keep_days: float = Field(
         default=7.0,

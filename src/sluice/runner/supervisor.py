@@ -7,25 +7,21 @@ terraform to reach its end.
 
 import asyncio
 import shutil
+import subprocess
 import threading
 
 import structlog
 
 from sluice.base.errors import (
-    ConflictError,
     FencedError,
-    ForbiddenError,
-    GoneError,
-    InvalidInputError,
-    NotFoundError,
     SluiceError,
-    UnauthorizedError,
 )
 from sluice.runner import burial
 from sluice.runner.backoff import Backoff
 from sluice.runner.job_spec import JobResult
 from sluice.runner.job_start import start_job
 from sluice.runner.phase_dir import CancelKind, CancelRequest, PhaseDir
+from sluice.runner.report import Reporter
 from sluice.runner.takeup import put_away
 from sluice.runner.uplink import Uplink
 from sluice.runner.uplink_carriers import Carrier, Tokens
@@ -35,13 +31,11 @@ from sluice.wire.agent import (
     PhaseName,
     PhaseOrder,
     PhaseOutcome,
-    PhaseResult,
-    StartedReport,
 )
 
 WATCH_SECONDS = 1.0
+REASON_SECONDS = 0.5
 JOB_EXIT_SECONDS = 10.0
-MAX_REFUSALS = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -59,10 +53,13 @@ class Supervisor:
         self.fenced = False
         self._place = place
         self._phase = phase
+        self._process: subprocess.Popen[bytes] | None = None
         self._uplink: Uplink | None = None
         self._wanted: CancelRequest | None = None
+        self._heard: set[CancelKind] = set()
         self._patience: asyncio.Timeout | None = None
         self._status = place.status.node(f"phases/{order.task_id}")
+        self._reporter = Reporter(place, order, self._status)
         self._log = _log.bind(task_id=order.task_id, lease_id=order.lease_id)
 
     def cancel(self, request: CancelRequest) -> None:
@@ -95,9 +92,9 @@ class Supervisor:
         binary, problem = await self._engine()
         spec = self._place.spec(self.order, binary=binary, problem=problem)
         try:
-            process = await asyncio.to_thread(start_job, self._phase, spec)
+            self._process = await asyncio.to_thread(start_job, self._phase, spec)
             # Reaps the process when it ends; it outlives an agent that leaves.
-            threading.Thread(target=process.wait, daemon=True).start()
+            threading.Thread(target=self._process.wait, daemon=True).start()
         except OSError as error:
             why = f"The agent could not start the phase process ({error.strerror})."
             await asyncio.to_thread(self._bury, why, diverged=False)
@@ -134,7 +131,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(self._watch())]
             if report_start:
-                helpers.append(group.create_task(self._report_start()))
+                helpers.append(group.create_task(self._reporter.started()))
             try:
                 await self._upload_and_finish()
             except FencedError as error:
@@ -160,8 +157,13 @@ class Supervisor:
         return self._phase.result.exists()
 
     async def _job_died(self) -> None:
-        self._log.error("the phase process was killed")
-        self._status.say("the phase process was killed; saving what it left")
+        code = None if self._process is None else self._process.poll()
+        self._log.error(
+            "the phase process is gone without a result",
+            exit_code=code,
+            said=burial.last_words(self._phase),
+        )
+        self._status.say("the phase process is gone; saving what it left")
         job = self._phase.read_pid()
         await asyncio.to_thread(burial.end_orphans, job)
         diverged = await burial.save_state(
@@ -171,7 +173,7 @@ class Supervisor:
             token=self.order.task_token or self._place.session.token,
             kept=self._place.folders.state_kept,
         )
-        error = burial.killed_error(self.order)
+        error = burial.death_of(self.order.phase, code)
         await asyncio.to_thread(self._bury, error, diverged=diverged)
         if self._uplink is not None:
             self._uplink.stir()
@@ -179,29 +181,17 @@ class Supervisor:
     def _bury(self, error: str, *, diverged: bool) -> None:
         burial.bury(self._phase, error, diverged=diverged, clock=self._place.clock)
 
-    async def _report_start(self) -> None:
-        """Tell that the process runs; uploads will say it anyway, so failing is no matter."""
-        backoff = Backoff(0.5, 15.0)
-        report = StartedReport(lease_id=self.order.lease_id)
-        while True:
-            session = self._place.session
-            try:
-                await self._place.api.started(
-                    session.token, session.agent_id, self.order.task_id, report
-                )
-            except (FencedError, ConflictError, NotFoundError, GoneError) as error:
-                self._log.warning("start not taken", why=error.detail)
-                return
-            except SluiceError:
-                await asyncio.sleep(backoff.delay())
-            else:
-                return
-
     async def _upload_and_finish(self) -> None:
         order, place = self.order, self._place
         tokens = Tokens(order.task_token, lambda: place.session.token)
         carrier = Carrier(
-            place.api, order.task_id, order.lease_id, tokens, place.clock, self._status
+            api=place.api,
+            task_id=order.task_id,
+            lease_id=order.lease_id,
+            tokens=tokens,
+            clock=place.clock,
+            status=self._status,
+            mode=place.mode,
         )
         uplink = self._uplink = Uplink(
             self._phase,
@@ -244,11 +234,22 @@ class Supervisor:
             return False
 
     def _commanded(self, command: str) -> None:
-        """The server asks over the upload connection that the phase stop."""
+        """The server asks over the upload connection that the phase stop.
+
+        Who asked, and why, comes with the next ping, so one is sent at once; the wish
+        itself does not wait for it longer than a moment.
+        """
         try:
-            self.cancel(CancelRequest(CancelKind(command)))
+            kind = CancelKind(command)
         except ValueError:
             self._log.warning("unknown command", command=command)
+            return
+        if kind in self._heard:
+            return
+        self._heard.add(kind)
+        self._place.ping_now.set()
+        loop = asyncio.get_running_loop()
+        loop.call_later(REASON_SECONDS, self.cancel, CancelRequest(kind))
 
     def _tell_damage(self, damage: str) -> None:
         """Begin a new segment behind one that cannot be read: the reader tells of the gap."""
@@ -266,50 +267,12 @@ class Supervisor:
             raise FencedError("The phase's result has vanished from the agent's disk.")
         self._status.say(f"reporting: {result.outcome.value}")
         report = result.to_phase_result(lease_id=self.order.lease_id, log_end=log_end)
-        taken = await self._post_finish(report)
+        taken = await self._reporter.ended(report)
         if taken:
             self._log.info(
                 "phase finished", outcome=result.outcome.value, error=result.error
             )
         return taken
-
-    async def _post_finish(self, report: PhaseResult) -> bool:
-        """As `_finish`; a refusal that a proxy may have made is tried a few times."""
-        backoff = Backoff(0.5, 15.0)
-        refusals = 0
-        while True:
-            token = self._place.session.token
-            try:
-                return await self._post_finish_once(token, report)
-            except FencedError:
-                raise
-            except UnauthorizedError:
-                await self._renew(token)
-            except ForbiddenError as error:
-                refusals += 1
-                if refusals >= MAX_REFUSALS:
-                    raise FencedError(error.detail) from None
-            except SluiceError as error:
-                self._status.say(f"cannot report the end: {error.detail}")
-            await asyncio.sleep(backoff.delay())
-
-    async def _post_finish_once(self, token: str, report: PhaseResult) -> bool:
-        agent_id, task_id = self._place.session.agent_id, self.order.task_id
-        try:
-            await self._place.api.finish(token, agent_id, task_id, report)
-        except (ConflictError, FencedError) as error:
-            if "committed" in error.extra:
-                return False
-            raise FencedError(error.detail) from None
-        except (NotFoundError, GoneError, InvalidInputError) as error:
-            raise FencedError(error.detail) from None
-        return True
-
-    async def _renew(self, token: str) -> None:
-        try:
-            await self._place.session.renew(token)
-        except SluiceError as error:
-            self._status.say(f"cannot report the end: {error.detail}")
 
     async def _report_unstarted(self, error: OSError) -> None:
         """There is no disk for this phase: say so, with an empty log."""
@@ -320,7 +283,7 @@ class Supervisor:
         log_end = LogEnd(offset=base.offset, next_line=base.next_line)
         report = result.to_phase_result(lease_id=self.order.lease_id, log_end=log_end)
         try:
-            await self._post_finish(report)
+            await self._reporter.ended(report)
         except FencedError as fenced:
             self._log.warning("end not taken", why=fenced.detail)
         self._status.close()
@@ -350,6 +313,7 @@ class Supervisor:
 
     def _rescue_state(self) -> bool:
         """A job removes its work folder unless it could not put the state elsewhere."""
-        burial.end_orphans(self._phase.read_pid())
+        if not self._has_result():
+            burial.end_orphans(self._phase.read_pid())
         kept = self._place.folders.state_kept
         return burial.rescue_state(self._phase, self.order, kept=kept)

@@ -26,6 +26,7 @@ from sluice.client.agent_api import AgentApi, decode_ack
 from sluice.runner.backoff import Backoff
 from sluice.runner.status import StatusNode
 from sluice.runner.uplink import Outcome, Uplink
+from sluice.wire.log_flow import StreamMode
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 15.0
@@ -72,6 +73,7 @@ class Carrier:
         tokens: who signs.
         clock: for how long refusals are borne.
         status: told in words how it goes.
+        mode: the rhythm, for the server's records.
     """
 
     api: AgentApi
@@ -80,6 +82,7 @@ class Carrier:
     tokens: Tokens
     clock: Clock
     status: StatusNode
+    mode: StreamMode = StreamMode.AUTO
     _blocked_until: float = field(default=0.0, init=False)
     _refused_since: float | None = field(default=None, init=False)
     _early_losses: int = field(default=0, init=False)
@@ -103,10 +106,7 @@ class Carrier:
         try:
             outcome = await self._websocket(uplink)
         except (InvalidHandshake, TimeoutError) as error:
-            _log.info(
-                "no WebSocket, trying PATCH", task_id=self.task_id, why=str(error)
-            )
-            return await self._patch(uplink)
+            return await self._fall_back(uplink, why=str(error) or "no answer in time")
         except (OSError, WebSocketException) as error:
             self.status.say(
                 f"the server cannot be reached ({error}); output is spooled"
@@ -114,13 +114,20 @@ class Carrier:
             return Outcome.LOST
         self._early_losses = 0 if uplink.opened else self._early_losses + 1
         if self._early_losses >= EARLY_LOSSES:
-            return await self._patch(uplink)
+            return await self._fall_back(uplink, why="it ends before a word is said")
         return outcome
+
+    async def _fall_back(self, uplink: Uplink, *, why: str) -> Outcome:
+        _log.info("no WebSocket, trying PATCH", task_id=self.task_id, why=why)
+        self._blocked_until = self.clock.monotonic() + PATCH_SECONDS
+        return await self._patch(uplink)
 
     async def _websocket(self, uplink: Uplink) -> Outcome:
         secure = self.api.url.startswith("https:")
         base = self.api.url.replace("http", "ws", 1)
-        query = f"task_id={self.task_id}&lease_id={self.lease_id}&stream_mode=auto"
+        query = (
+            f"task_id={self.task_id}&lease_id={self.lease_id}&stream_mode={self.mode}"
+        )
         async with connect(
             f"{base}/ws/agent/logs?{query}",
             additional_headers={"Authorization": f"Bearer {self.tokens.current}"},
@@ -134,7 +141,7 @@ class Carrier:
             return await _talk(socket, uplink)
 
     async def _patch(self, uplink: Uplink) -> Outcome:
-        """Upload by PATCH for a minute, then see whether WebSockets work again."""
+        """Upload by PATCH for the rest of a minute; then WebSockets are tried again."""
 
         async def carry(message: bytes) -> None:
             ack = await self.api.patch_log(
@@ -142,10 +149,10 @@ class Carrier:
             )
             if not uplink.opened:
                 self.status.say("uploading by PATCH: the WebSocket is blocked")
-                self._blocked_until = self.clock.monotonic() + PATCH_SECONDS
             uplink.answer(ack)
 
-        timer = asyncio.get_running_loop().call_later(PATCH_SECONDS, uplink.lose)
+        rest = self._blocked_until - self.clock.monotonic()
+        timer = asyncio.get_running_loop().call_later(rest, uplink.lose)
         try:
             return await uplink.converse(carry, probe_seconds=PATCH_PROBE_SECONDS)
         except (FencedError, GoneError) as error:
@@ -156,6 +163,8 @@ class Carrier:
             self.status.say(f"cannot upload: {error.detail} Output is spooled.")
         finally:
             timer.cancel()
+            if not uplink.opened:
+                self._blocked_until = 0.0  # it was not the WebSocket alone
         return Outcome.LOST
 
     def _refused(self, error: SluiceError) -> None:

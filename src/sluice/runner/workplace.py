@@ -1,5 +1,6 @@
 """What all phases of one agent share: the server, the settings as they use them, the folders."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +63,10 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Everything a phase's supervisor needs besides its order."""
+    """Everything a phase's supervisor needs besides its order.
+
+    ``ping_now`` has the server pinged, and so asked for orders, at once.
+    """
 
     api: AgentApi
     session: Session
@@ -75,6 +79,7 @@ class Workplace:
     mode: StreamMode
     limits: JobLimits
     mask: list[str]
+    ping_now: asyncio.Event
     ca_file: str = ""
     environment: dict[str, str] = field(default_factory=dict)
 

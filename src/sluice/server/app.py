@@ -4,27 +4,34 @@ from collections.abc import Sequence
 
 import structlog
 from fastapi import APIRouter, FastAPI
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sluice import __version__
 from sluice.agents.api import build_router as agents_router
+from sluice.agents.log_api import build_upload_routes, upload_deps
 from sluice.auth.api import build_router as auth_router
 from sluice.auth.guard import deny_by_default, guarded, include
 from sluice.auth.policy import Permission
+from sluice.base.errors import UnavailableError
 from sluice.configs.api import build_router as configs_router
 from sluice.edge.bodies import BodyCap
 from sluice.edge.health import healthz, readiness
 from sluice.edge.metrics import metrics_endpoint
-from sluice.edge.problems import install_problem_handlers
-from sluice.edge.requests import RequestMetrics, RequestScope
+from sluice.edge.problems import install_problem_handlers, problem_of
+from sluice.edge.requests import RefuseNul, RequestMetrics, RequestScope
 from sluice.edge.stopping import EndLongPolls, Stopping
 from sluice.server.concepts import Concepts
 from sluice.server.parts import Parts
 from sluice.state.api import build_router as state_router
 from sluice.tasks.api import build_router as tasks_router
 from sluice.tasks.data_api import build_router as task_data_router
+from sluice.tasks.log_api import build_log_routes
+from sluice.tasks.log_facts import log_api_deps
+from sluice.tasks.viewers import StreamLimits
 from sluice.workspaces.api import build_router as workspaces_router
 
 _logger = structlog.get_logger(__name__)
@@ -40,8 +47,11 @@ def build_app(parts: Parts, concepts: Concepts, stopping: Stopping) -> FastAPI:
     )
     app.state.authenticator = concepts.authenticator
     install_problem_handlers(app)
+    for kind in (OperationalError, InterfaceError, PoolTimeoutError, OSError):
+        app.add_exception_handler(kind, _on_database_away)
     for router in _routers(concepts):
         include(app, router)
+    app.router.routes.extend(_log_routes(parts, concepts))
     app.router.routes.extend(_operations(parts, stopping))
     app.router.routes.extend(_openapi(app))
     closed = deny_by_default(app.router.routes)
@@ -63,10 +73,28 @@ def _routers(concepts: Concepts) -> Sequence[APIRouter]:
     )
 
 
+def _log_routes(parts: Parts, concepts: Concepts) -> list[BaseRoute]:
+    """Where output comes in and goes out."""
+    logs, settings = concepts.logs, parts.settings
+    limits = StreamLimits(
+        viewers_per_task=settings.stream_viewers_per_task,
+        streams_per_user=settings.streams_per_user,
+        new_per_minute=settings.streams_per_minute_per_address,
+        idle_seconds=settings.stream_idle_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+    shown = log_api_deps(concepts.tasks, logs.logs, logs.tails, limits)
+    return [
+        *build_upload_routes(upload_deps(concepts.tasks, logs)),
+        *build_log_routes(shown),
+    ]
+
+
 def _wrap(app: FastAPI, parts: Parts, stopping: Stopping) -> None:
     """Layers around the routes; the one added last is the outermost."""
     app.add_middleware(BodyCap, cap=parts.settings.json_body_bytes)
     app.add_middleware(EndLongPolls, stopping=stopping)
+    app.add_middleware(RefuseNul)
     app.add_middleware(RequestScope, metrics=RequestMetrics(parts.registry))
 
 
@@ -88,3 +116,9 @@ def _openapi(app: FastAPI) -> list[BaseRoute]:
         return JSONResponse(app.openapi())
 
     return [Route("/api/v1/openapi.json", openapi)]
+
+
+async def _on_database_away(request: Request, error: Exception) -> Response:
+    """What a database that is away, locked or swamped looks like: try again later."""
+    _logger.error("a request failed for the database's sake", reason=str(error))
+    return problem_of(UnavailableError("The database does not answer; try again."))

@@ -3,12 +3,13 @@
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
+from sluice.base.errors import SluiceError
 from sluice.db.engine import open_database
 from sluice.db.migrate import Half, pending, upgrade
 from sluice.edge.logging import LogFormat, configure_logging
@@ -154,10 +155,29 @@ async def _pending(url: str) -> list[str]:
 
 
 def run_loop(work: Coroutine[None, None, Result]) -> Result:
-    """Run ``work`` on uvloop where that is installed."""
+    """Run ``work`` on uvloop where that is installed.
+
+    Raises:
+        SluiceError: also where a TaskGroup had wrapped it.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            return runner.run(work)
+        except BaseExceptionGroup as group:
+            raise _sole_cause(group) from group
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ModuleNotFoundError:
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        return None
+    return uvloop.new_event_loop
+
+
+def _sole_cause(error: BaseException) -> BaseException:
+    """The one named error inside nested groups; the group itself where there are more."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, SluiceError) else error

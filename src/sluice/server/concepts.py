@@ -63,7 +63,7 @@ def build_concepts(parts: Parts) -> Concepts:
         hub=parts.hub,
         clock=parts.clock,
         registry=parts.registry,
-        scratch=parts.settings.data_dir,
+        scratch=parts.scratch,
     )
     tasks = TaskDeps(
         transactions=parts.database,

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from sluice.base.errors import UnavailableError
 from sluice.edge.stopping import Stopping
+from sluice.edge.websocket import FrameProtocol
 from sluice.server.settings import ServerSettings
 
 WS_MAX_BYTES = 4 * 1024 * 1024
@@ -55,7 +56,7 @@ def http_server(
     config = uvicorn.Config(
         app,
         http="httptools",
-        ws="websockets-sansio",
+        ws=FrameProtocol,
         ws_max_size=WS_MAX_BYTES,
         # A viewer that is suspended does not answer pings and is not gone: it may be as
         # quiet as any idle one.

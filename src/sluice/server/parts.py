@@ -21,6 +21,7 @@ from sluice.events.hub import Hub
 from sluice.server.keys import KEY_FILE, master_keys
 from sluice.server.settings import ServerSettings
 
+SCRATCH = "scratch"
 _logger = structlog.get_logger(__name__)
 
 
@@ -50,6 +51,11 @@ class Parts:
     relay: Relay | None
     registry: CollectorRegistry
 
+    @property
+    def scratch(self) -> Path:
+        """Where files in the making lie."""
+        return self.settings.data_dir / SCRATCH
+
     async def check_database(self) -> None:
         """Raise UnavailableError while the database does not answer."""
         try:
@@ -70,7 +76,8 @@ def open_parts(settings: ServerSettings, *, clock: Clock | None = None) -> Parts
     Raises:
         SluiceError: a setting cannot be used.
     """
-    _make_data_dir(settings.data_dir)
+    _make_directory(settings.data_dir)
+    _make_directory(settings.data_dir / SCRATCH)
     clock = clock or SystemClock()
     masters = master_keys(settings)
     url = settings.resolved_database_url
@@ -98,28 +105,23 @@ async def prepare_database(parts: Parts) -> None:
 
     Raises:
         SchemaBehindError: `sluice db upgrade` has to run first.
-        UnavailableError: the database cannot be reached.
+        DatabaseUnusableError: it cannot be reached, or refuses.
     """
-    try:
-        if parts.settings.migrates_itself:
-            done = await upgrade_database(parts.database)
-            if done:
-                _logger.info("database upgraded", migrations=done)
-        else:
-            await require_current(parts.database)
-    except OSError as error:
-        raise UnavailableError(
-            f"The database cannot be reached ({error}); look at SLUICE_DATABASE_URL."
-        ) from error
+    if parts.settings.migrates_itself:
+        done = await upgrade_database(parts.database)
+        if done:
+            _logger.info("database upgraded", migrations=done)
+    else:
+        await require_current(parts.database)
 
 
-def _make_data_dir(path: Path) -> None:
+def _make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise InvalidInputError(
-            f"The data directory {path} cannot be made ({error.strerror}); "
-            "set SLUICE_DATA_DIR to one that can."
+            f"The directory {path} cannot be made ({error.strerror}); "
+            "set SLUICE_DATA_DIR to a place where it can."
         ) from None
 
 

@@ -9,7 +9,7 @@ A loop that crashes takes the same way down, so that a supervisor sees the exit.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -52,9 +52,9 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Serving]:
     try:
         await prepare_database(parts)
         concepts = build_concepts(parts)
-        setup_token = await issue_setup_token(concepts.auth)
         listener = listen(settings)
         try:
+            setup_token = await issue_setup_token(concepts.auth)
             async with _running(parts, concepts, listener) as http:
                 yield _as_shown(parts, concepts, http, listener, setup_token)
         finally:
@@ -71,14 +71,19 @@ async def _running(
     stopping = Stopping(lambda: parts.hub.publish(QUEUE))
     app = build_app(parts, concepts, stopping)
     http = http_server(app, parts.settings, stopping)
+    logs, relay = concepts.logs, parts.relay
     async with asyncio.TaskGroup() as group:
-        relay = parts.relay
-        last = [] if relay is None else [group.create_task(relay.run(), name="relay")]
-        last.insert(0, group.create_task(run_writer(concepts.logs), name="log-writer"))
+
+        def start(name: str, loop: Coroutine[None, None, None]) -> asyncio.Task[None]:
+            return group.create_task(_crash_is_logged(name, loop), name=name)
+
+        last = [start("log-writer", run_writer(logs))]
+        if relay is not None:
+            last.append(start("redis-relay", relay.run()))
         first = [
-            group.create_task(run_tails(concepts.logs), name="log-tails"),
-            group.create_task(run_archiver(concepts.logs), name="log-archiver"),
-            group.create_task(watch_tasks(concepts.tasks), name="watch-tasks"),
+            start("log-tails", run_tails(logs)),
+            start("log-archiver", run_archiver(logs)),
+            start("watch-tasks", watch_tasks(concepts.tasks)),
         ]
         served = group.create_task(http.serve(sockets=[listener]), name="http")
         await http.until_started()
@@ -89,6 +94,14 @@ async def _running(
             await asyncio.wait([served])
             await _end(first)
             await _end(last)
+
+
+async def _crash_is_logged(name: str, loop: Coroutine[None, None, None]) -> None:
+    try:
+        await loop
+    except Exception:
+        _logger.exception("a loop crashed; the server ends", loop=name)
+        raise
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

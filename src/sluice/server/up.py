@@ -12,18 +12,27 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluice.agents.actions import list_agents
 from sluice.base.errors import SluiceError
 from sluice.cli.exit_codes import ExitCode, code_of_error
 from sluice.cli.flows import RunOptions, apply_directory
 from sluice.client.api import Api
 from sluice.server.agent_child import AgentChild, AgentPlace
-from sluice.server.embedded import ensure_pool, local_token, renew_agent_token
+from sluice.server.embedded import (
+    ORGANIZATION,
+    ensure_pool,
+    local_token,
+    renew_agent_token,
+)
 from sluice.server.first_start import show_setup_token
 from sluice.server.serving import Serving, serving
 from sluice.server.settings import ServerSettings
 from sluice.server.signals import Signals, handled_signals
+from sluice.wire.resources import AgentState
 
 AGENT_NAME = "up"
+AGENT_SECONDS = 15.0
+AGENT_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,7 @@ async def _until_end(server: Serving, options: UpOptions, signals: Signals) -> i
         await signals.end.wait()
         return ExitCode.OK
     stop = threading.Event()
+    await _until_agent(server, signals)
     async with asyncio.TaskGroup() as group:
         watcher = group.create_task(_set_on_signal(stop, signals))
         code = await asyncio.to_thread(
@@ -92,6 +102,17 @@ async def _until_end(server: Serving, options: UpOptions, signals: Signals) -> i
     _say(f"Sluice goes on serving at {server.url}; Ctrl-C ends it.")
     await signals.end.wait()
     return ExitCode.OK
+
+
+async def _until_agent(server: Serving, signals: Signals) -> None:
+    """Wait for the agent for a while, so that the task need not explain why it waits."""
+    clock = server.parts.clock
+    until = clock.monotonic() + AGENT_SECONDS
+    while clock.monotonic() < until and not signals.end.is_set():
+        found = await list_agents(server.concepts.agents, organization=ORGANIZATION)
+        if any(seen.state is not AgentState.OFFLINE for seen in found):
+            return
+        await asyncio.sleep(AGENT_LOOK_SECONDS)
 
 
 async def _set_on_signal(stop: threading.Event, signals: Signals) -> None:

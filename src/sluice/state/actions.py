@@ -25,6 +25,12 @@ from sluice.events.hub import Hub
 from sluice.events.topics import workspace_topic
 from sluice.state.model import StateVersion
 from sluice.state.ports import Locks, StateStore
+from sluice.state.sealing import (
+    open_content,
+    open_outputs,
+    seal_content,
+    seal_outputs,
+)
 from sluice.state.succession import Verdict, successor
 from sluice.terraform.statefile import (
     BadStateError,
@@ -57,12 +63,13 @@ class StateDeps:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A state on its way in."""
+    """A state on its way in; ``settles``: a person says that this is the true one."""
 
     version: StateVersion
     file: StateFile
     content: bytes
     force: bool = False
+    settles: bool = False
 
 
 async def current_state(
@@ -110,7 +117,7 @@ async def read_state(deps: StateDeps, *, state_version_id: StateVersionId) -> by
             "it has no content."
         )
     sealed = await deps.blobs.get(version.blob_key)
-    return await asyncio.to_thread(deps.keyring.open, sealed, _seal_name(version.id))
+    return await asyncio.to_thread(open_content, deps.keyring, version.id, sealed)
 
 
 async def create_state_version(
@@ -149,6 +156,8 @@ async def upload_state(
 ) -> StateVersion:
     """Store a state that a person sends; the lock must be free or theirs.
 
+    It also ends the state's divergence: the person has said what is true.
+
     Raises:
         InvalidInputError: the content is no state file.
         ConflictError: another lineage, or a serial that is not higher.
@@ -159,7 +168,7 @@ async def upload_state(
         await deps.locks.may_write(tx, workspace_id, actor)
 
     draft = await _draft(deps, workspace_id, content, actor)
-    return await _store(deps, replace(draft, force=force), unlocked)
+    return await _store(deps, replace(draft, force=force, settles=True), unlocked)
 
 
 async def store_checked(
@@ -212,7 +221,10 @@ async def roll_back(
     )
     draft = await _draft(deps, workspace_id, raised, actor)
     draft = replace(
-        draft, version=replace(draft.version, rollback_of=earlier.id), force=True
+        draft,
+        version=replace(draft.version, rollback_of=earlier.id),
+        force=True,
+        settles=True,
     )
     return await _store(deps, draft, unlocked)
 
@@ -257,8 +269,7 @@ async def outputs(deps: StateDeps, *, workspace_id: WorkspaceId) -> list[OutputV
         )
     if version is None or sealed is None:
         return []
-    plain = deps.keyring.open(sealed, _outputs_name(version.id))
-    found = msgspec.json.decode(plain, type=dict[str, Output])
+    found = open_outputs(deps.keyring, version.id, sealed)
     return [_output_value(name, found[name]) for name in sorted(found)]
 
 
@@ -332,6 +343,7 @@ async def _store(deps: StateDeps, draft: _Draft, check: Check) -> StateVersion:
                 sequence = 1 if newest is None else newest.sequence + 1
                 version = replace(version, sequence=sequence)
                 await deps.store.add(tx, version, sealed_outputs)
+                await _settle(deps, tx, draft)
     except SluiceError:
         await _drop_blob(deps, version.blob_key)
         raise
@@ -351,7 +363,15 @@ async def _judge(
     verdict = successor(
         newest, draft.file, sha256=draft.version.sha256, force=draft.force
     )
-    return newest if verdict is Verdict.KNOWN else None
+    if verdict is not Verdict.KNOWN:
+        return None
+    await _settle(deps, tx, draft)
+    return newest
+
+
+async def _settle(deps: StateDeps, tx: Tx, draft: _Draft) -> None:
+    if draft.settles:
+        await deps.locks.settle_divergence(tx, draft.version.workspace_id)
 
 
 async def _drop_blob(deps: StateDeps, key: str) -> None:
@@ -371,17 +391,8 @@ def _living(version: StateVersion | None) -> StateVersion | None:
 
 
 def _seal(keyring: KeyRing, draft: _Draft) -> tuple[bytes, bytes]:
-    version = draft.version
-    outputs_json = msgspec.json.encode(draft.file.outputs)
+    version_id = draft.version.id
     return (
-        keyring.seal(draft.content, _seal_name(version.id)),
-        keyring.seal(outputs_json, _outputs_name(version.id)),
+        seal_content(keyring, version_id, draft.content),
+        seal_outputs(keyring, version_id, draft.file.outputs),
     )
-
-
-def _seal_name(version_id: StateVersionId) -> str:
-    return f"state:{version_id}"
-
-
-def _outputs_name(version_id: StateVersionId) -> str:
-    return f"outputs:{version_id}"

@@ -72,6 +72,10 @@ class Locks(Protocol):
         """
         ...
 
+    async def settle_divergence(self, tx: Tx, workspace_id: WorkspaceId) -> None:
+        """Note that a person has said what the state is: it no longer counts as behind."""
+        ...
+
     async def terraform_may_write(
         self, tx: Tx, workspace_id: WorkspaceId, lock_id: str
     ) -> LockInfo | None:

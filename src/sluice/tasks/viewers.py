@@ -1,8 +1,6 @@
 """Who may open one more live stream: limits by task, by user and by address (spec/1)."""
 
 from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sluice.base.clock import Clock
@@ -53,9 +51,8 @@ class Admission:
         self._users: Counter[str] = Counter()
         self._recent: dict[str, deque[float]] = {}
 
-    @contextmanager
-    def stream(self, visitor: Visitor) -> Iterator[None]:
-        """Count a stream while the block runs.
+    def enter(self, visitor: Visitor) -> None:
+        """Count a stream; whoever enters leaves.
 
         Raises:
             RateLimitedError: it would be one too many; the detail names the limit.
@@ -63,11 +60,11 @@ class Admission:
         self._check(visitor)
         self._tasks[visitor.task_id] += 1
         self._users[visitor.user] += 1
-        try:
-            yield
-        finally:
-            _less(self._tasks, visitor.task_id)
-            _less(self._users, visitor.user)
+
+    def leave(self, visitor: Visitor) -> None:
+        """A stream has ended."""
+        _less(self._tasks, visitor.task_id)
+        _less(self._users, visitor.user)
 
     def _check(self, visitor: Visitor) -> None:
         limits = self.limits

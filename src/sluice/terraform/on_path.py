@@ -1,7 +1,9 @@
 """Finds the engine that is already installed on the machine, and its version."""
 
 import asyncio
+import functools
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -28,13 +30,15 @@ async def find_on_path(program: str) -> Installed | None:
 
 def _find(program: str) -> Installed | None:
     found = shutil.which(program)
-    version = None if found is None else _version_of(found)
+    version = None if found is None else _version_of(found, os.stat(found).st_mtime_ns)
     if found is None or version is None:
         return None
     return Installed(Path(found).absolute(), version)
 
 
-def _version_of(path: str) -> Version | None:
+@functools.lru_cache(maxsize=16)
+def _version_of(path: str, _mtime_ns: int) -> Version | None:
+    """What a program says of itself; asked again when the file has changed."""
     command = [path, "version", "-json"]
     try:
         told = subprocess.run(  # noqa: S603 - the program that would run the task

@@ -32,6 +32,10 @@ class StateLocks:
         if workspace.lock is not None and not holds(workspace.lock, actor):
             raise LockedError(refusal(workspace, workspace.lock))
 
+    async def settle_divergence(self, tx: Tx, workspace_id: WorkspaceId) -> None:
+        """The state no longer counts as behind the infrastructure."""
+        await self._store.set_diverged(tx, workspace_id, None)
+
     async def terraform_may_write(
         self, tx: Tx, workspace_id: WorkspaceId, lock_id: str
     ) -> LockInfo | None:

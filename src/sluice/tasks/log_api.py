@@ -1,0 +1,245 @@
+"""Routes of a task's output: live over WebSocket, events or text, and all of it at any time."""
+
+import codecs
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from sluice.auth.guard import guarded
+from sluice.auth.policy import Permission
+from sluice.base.clock import rfc3339
+from sluice.base.errors import InvalidInputError
+from sluice.logs.history import LogView
+from sluice.tasks.log_facts import LogApiDeps
+from sluice.tasks.log_texts import (
+    Part,
+    Piece,
+    UnsatisfiableRangeError,
+    Wanted,
+    byte_range,
+    cut,
+    download_text,
+    length_of,
+    parts_of,
+    plain_text,
+)
+from sluice.tasks.model import Task
+from sluice.tasks.output_http import OutputStreams
+from sluice.tasks.output_query import task_id_of
+from sluice.tasks.output_socket import OutputSocket
+from sluice.tasks.present import duration_of
+
+_TEXT = "text/plain; charset=utf-8"
+_encode = msgspec.json.Encoder().encode
+
+
+def build_log_routes(deps: LogApiDeps) -> list[BaseRoute]:
+    """All routes that show a task's output."""
+    streams = OutputStreams(deps)
+    stored = StoredOutput(deps)
+    task = "/api/v1/tasks/{task_id}"
+    return [
+        WebSocketRoute(f"{task}/output/stream", OutputSocket(deps)),
+        Route(f"{task}/output/sse", streams.events),
+        Route(f"{task}/output/follow", streams.follow),
+        Route(f"{task}/logs", stored.logs),
+        Route(f"{task}/logs/download", stored.download),
+        Route("/api/v1/terraform/streams/stats", stored.stats),
+    ]
+
+
+class StoredOutput:
+    """The routes of output as it is stored: for tasks that ended, and up to now."""
+
+    def __init__(self, deps: LogApiDeps) -> None:
+        self._deps = deps
+        read = guarded(Permission.READ)
+        self.logs = read(self._logs)
+        self.download = read(self._download)
+        self.stats = read(self._stats)
+
+    async def _logs(self, request: Request) -> Response:
+        """The output as JSON or text."""
+        wanted = _wanted(request)
+        form = request.query_params.get("format", "json")
+        if form not in {"json", "text"}:
+            raise InvalidInputError(f"format is {form!r}; give `json` or `text`.")
+        task, view = await self._open(request)
+        parts = parts_of(task, view.record, wanted)
+        if form == "json":
+            return StreamingResponse(
+                _json(task, view, parts), media_type="application/json"
+            )
+        pieces = plain_text(await _with_ends(view, parts), task.error)
+        return StreamingResponse(_shown(view, pieces), media_type=_TEXT)
+
+    async def _download(self, request: Request) -> Response:
+        """An attachment, whole or in ranges; `raw=true` gives the log's bytes alone."""
+        task, view = await self._open(request)
+        parts = parts_of(task, view.record, _wanted(request))
+        pieces: Sequence[Piece] = parts
+        name = f"task-{task.id}.log"
+        if request.query_params.get("raw") != "true":
+            pieces = download_text(task, await _with_ends(view, parts))
+            name = f"task-{task.id}-logs.txt"
+        return _ranged(request, view, pieces, name)
+
+    async def _stats(self, request: Request) -> Response:
+        """What is followed on this server."""
+        stats = self._deps.tails.stats()
+        return Response(stats.model_dump_json(), media_type="application/json")
+
+    async def _open(self, request: Request) -> tuple[Task, LogView]:
+        task_id = task_id_of(request)
+        task = await self._deps.tasks.task(task_id)
+        return task, await self._deps.logs.view(task_id)
+
+
+def _wanted(request: Request) -> Wanted:
+    given = request.query_params.get("type", Wanted.ALL)
+    try:
+        return Wanted(given)
+    except ValueError:
+        raise InvalidInputError(
+            f"type is {given!r}; give `plan`, `apply` or `all`."
+        ) from None
+
+
+async def _with_ends(view: LogView, parts: Sequence[Part]) -> list[tuple[Part, bool]]:
+    """Each part with whether it ends with a newline."""
+    found = []
+    for part in parts:
+        last = b"\n"
+        if part.size:
+            async for piece in view.pieces(part.end - 1, part.end):
+                last = piece
+        found.append((part, last == b"\n"))
+    return found
+
+
+# --- JSON and text ------------------------------------------------------------
+
+
+async def _json(
+    task: Task, view: LogView, parts: Sequence[Part]
+) -> AsyncIterator[bytes]:
+    """One JSON object, written as the output is read."""
+    head = {
+        "task_id": task.id,
+        "task_type": task.task_type,
+        "status": task.status,
+        "created_at": rfc3339(task.created_at),
+        "completed_at": rfc3339(task.completed_at) if task.completed_at else None,
+        "duration": duration_of(task),
+    }
+    yield _encode(head)[:-1] + b',"logs":{'
+    by_name = {part.name: part for part in parts}
+    for name in ("plan", "apply"):
+        part = by_name.get(name)
+        yield b'"%b":' % name.encode()
+        if part is None:
+            yield b"null"
+        else:
+            lines = await _line_count(view, part)
+            yield b'{"output":"'
+            async for text in _decoded(view, [part]):
+                yield _encode(text)[1:-1]
+            yield b'","line_count":%d,"size_bytes":%d}' % (lines, part.size)
+        yield b"," if name == "plan" else b"}}"
+
+
+async def _line_count(view: LogView, part: Part) -> int:
+    """Lines of a part, with a last one that has no newline."""
+    if not part.size:
+        return 0
+    chunks = await view.read(part.end - 1, 1)
+    last = chunks[0]
+    before = last.data[: part.end - last.offset]
+    next_line = last.first_line + before.count(b"\n")
+    return next_line - part.first_line + (not before.endswith(b"\n"))
+
+
+async def _shown(view: LogView, pieces: Sequence[Piece]) -> AsyncIterator[bytes]:
+    """A text whose bytes are valid UTF-8, whatever the log's are."""
+    async for text in _decoded(view, pieces):
+        yield text.encode()
+
+
+async def _decoded(view: LogView, pieces: Sequence[Piece]) -> AsyncIterator[str]:
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece.decode()
+            continue
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        async for data in view.pieces(piece.start, piece.end):
+            yield decode(data)
+        yield decode(b"", final=True)
+
+
+# --- download -----------------------------------------------------------------
+
+
+def _ranged(
+    request: Request, view: LogView, pieces: Sequence[Piece], name: str
+) -> Response:
+    size = length_of(pieces)
+    etag = _etag(view, pieces)
+    headers = {
+        "accept-ranges": "bytes",
+        "etag": etag,
+        "cache-control": "private, no-cache",
+        "content-disposition": f'attachment; filename="{name}"',
+    }
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    asked = request.headers.get("range")
+    if asked and request.headers.get("if-range", etag) == etag:
+        try:
+            found = byte_range(asked, size)
+        except UnsatisfiableRangeError:
+            headers["content-range"] = f"bytes */{size}"
+            return Response(status_code=416, headers=headers)
+        if found is not None:
+            start, end = found
+            headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
+            return _bytes(request, view, cut(pieces, start, end), 206, headers)
+    return _bytes(request, view, pieces, 200, headers)
+
+
+def _bytes(
+    request: Request,
+    view: LogView,
+    pieces: Sequence[Piece],
+    status: int,
+    headers: dict[str, str],
+) -> Response:
+    headers = {**headers, "content-length": str(length_of(pieces))}
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=_TEXT)
+    return StreamingResponse(
+        _raw(view, pieces), status_code=status, headers=headers, media_type=_TEXT
+    )
+
+
+async def _raw(view: LogView, pieces: Sequence[Piece]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece
+            continue
+        async for data in view.pieces(piece.start, piece.end):
+            yield data
+
+
+def _etag(view: LogView, pieces: Sequence[Piece]) -> str:
+    """Changes whenever the text does: its words, and which bytes of the log it has."""
+    digest = hashlib.sha256(view.record.task_id.encode())
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            digest.update(piece)
+        else:
+            digest.update(f"\0{piece.start}-{piece.end}\0".encode())
+    return f'"{digest.hexdigest()[:32]}"'

@@ -1,0 +1,394 @@
+"""Watching a task: lines, breaks, the question, Ctrl-C; on a terminal and with pipes."""
+
+import io
+import json
+import signal
+import tarfile
+from pathlib import Path
+
+from tests.cli.scripted_server import ScriptedServer
+from tests.cli.terminal import Place
+from tests.client.log_standins import TASK
+
+GREEN, OFF = "\x1b[32m", "\x1b[0m"
+
+
+def plan(script: ScriptedServer) -> None:
+    """A plan phase that runs through."""
+    script.is_now("running", stage="planning")
+    for stage in ("fetching", "init"):
+        script.stage(stage, "begin")
+        script.stage(stage, "end")
+    script.stage("planning", "begin")
+    script.say(
+        f"  {GREEN}+{OFF} resource", "Plan: 2 to add, 0 to change, 1 to destroy."
+    )
+    script.stage("planning", "end")
+    script.stage("saving_plan", "begin")
+    script.stage("saving_plan", "end")
+
+
+def plan_that_waits(script: ScriptedServer) -> None:
+    """A plan phase, and then the wait for confirmation."""
+    plan(script)
+    script.changes = [
+        {
+            "address": "aws_vpc.old",
+            "type": "aws_vpc",
+            "name": "old",
+            "actions": ["delete"],
+            "before": {},
+            "after": None,
+        }
+    ]
+    script.is_now(
+        "apply_pending",
+        can_confirm=True,
+        can_discard=True,
+        summary={"add": 2, "change": 0, "destroy": 1, "import": 0},
+    )
+
+
+def apply_phase(script: ScriptedServer) -> None:
+    """An apply phase that succeeds."""
+    script.is_now("running", stage="applying", can_confirm=False)
+    script.stage("applying", "begin")
+    script.say("aws_vpc.old: Destruction complete after 1s")
+    script.stage("applying", "end")
+    script.end(duration=12.0, has_changes=True)
+
+
+def test_an_apply_on_a_terminal_asks_and_goes_on(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    plan_that_waits(script)
+    with place.terminal("apply", str(configuration)) as terminal:
+        terminal.expect("Workspace network on ")
+        terminal.expect("(new, from the directory's name)")
+        terminal.expect("── planning ──")
+        terminal.expect("+ resource")
+        terminal.expect("2 to add, 0 to change, 1 to destroy")
+        terminal.expect("- aws_vpc.old will be destroyed")
+        terminal.expect("yes applies, no discards, later leaves it waiting: ")
+        terminal.send("y\n")
+        terminal.expect("Type yes, no or later.")
+        terminal.send("yes\n")
+        script.wait_for_call("/confirm")
+        apply_phase(script)
+        terminal.expect("Destruction complete")
+        terminal.expect("✓ Applied: 2 added, 0 changed, 1 destroyed · 12s")
+        assert terminal.wait() == 0
+    assert f"{GREEN}+{OFF}" in terminal.raw
+    assert script.created is not None
+    assert script.created["task_type"] == "plan_and_apply"
+    with tarfile.open(fileobj=io.BytesIO(script.uploaded)) as packed:
+        assert packed.getnames() == ["main.tf"]
+
+
+def test_no_discards(place: Place, script: ScriptedServer, configuration: Path) -> None:
+    plan_that_waits(script)
+    with place.terminal("apply", str(configuration)) as terminal:
+        terminal.expect("leaves it waiting: ")
+        terminal.send("no\n")
+        script.wait_for_call("/discard")
+        script.end("discarded", reason="discarded by ann")
+        terminal.expect("✗ Discarded: discarded by ann")
+        assert terminal.wait() == 3
+
+
+def test_later_leaves_the_plan_waiting(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    plan_that_waits(script)
+    with place.terminal("apply", str(configuration)) as terminal:
+        terminal.expect("leaves it waiting: ")
+        terminal.send("later\n")
+        terminal.expect(f"sluice task confirm -f {TASK}")
+        assert terminal.wait() == 3
+    assert not [path for _, path, _ in script.calls if path.endswith("/confirm")]
+
+
+def test_somebody_else_may_confirm_meanwhile(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    plan_that_waits(script)
+    with place.terminal("apply", str(configuration)) as terminal:
+        terminal.expect("leaves it waiting: ")
+        apply_phase(script)
+        terminal.expect("Somebody else has decided.")
+        terminal.expect("✓ Applied")
+        assert terminal.wait() == 0
+
+
+def test_ctrl_c_at_the_question_leaves_the_plan_waiting(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    plan_that_waits(script)
+    with place.terminal("apply", str(configuration)) as terminal:
+        terminal.expect("leaves it waiting: ")
+        terminal.send("\x03")
+        terminal.expect(f"sluice logs -f {TASK}")
+        assert terminal.wait() == 130
+
+
+def watching(script: ScriptedServer) -> None:
+    """A task in the middle of its apply."""
+    script.is_now("running", stage="applying", can_cancel=True)
+    script.stage("applying", "begin")
+    script.say("aws_vpc.a: Creating...")
+
+
+def test_ctrl_c_explains_and_leaves_by_default(
+    place: Place, script: ScriptedServer
+) -> None:
+    watching(script)
+    with place.terminal("logs", "-f", TASK) as terminal:
+        terminal.expect("Creating...")
+        terminal.send("\x03")
+        terminal.expect("The task goes on on the server; it is in applying now.")
+        terminal.expect("d leave it and end here (default), w keep watching: ")
+        terminal.send("\n")
+        terminal.expect(f"Left {TASK}")
+        assert terminal.wait() == 130
+    assert not script.calls
+
+
+def test_a_second_ctrl_c_leaves(place: Place, script: ScriptedServer) -> None:
+    watching(script)
+    with place.terminal("logs", "-f", TASK) as terminal:
+        terminal.expect("Creating...")
+        terminal.send("\x03")
+        terminal.expect("keep watching: ")
+        terminal.send("\x03")
+        terminal.expect(f"Left {TASK}")
+        assert terminal.wait() == 130
+
+
+def test_ctrl_c_can_go_on_watching_and_then_cancel(
+    place: Place, script: ScriptedServer
+) -> None:
+    watching(script)
+    with place.terminal("logs", "-f", TASK) as terminal:
+        terminal.expect("Creating...")
+        terminal.send("\x03")
+        terminal.expect("c cancel it")
+        terminal.expect("keep watching: ")
+        script.say("said while asked")
+        terminal.send("w\n")
+        terminal.expect("said while asked")
+        terminal.send("\x03")
+        terminal.expect("keep watching: ")
+        terminal.send("c\n")
+        script.wait_for_call("/cancel")
+        terminal.expect("its state is kept")
+        script.is_now(
+            "running", stage="applying", can_cancel=False, can_force_cancel=True
+        )
+        terminal.send("\x03")
+        terminal.expect("f kill it (state may be lost)")
+        terminal.expect("keep watching: ")
+        terminal.send("w\n")
+        script.end("canceled", reason="canceled by ann")
+        terminal.expect("✗ Canceled: canceled by ann")
+        assert terminal.wait() == 3
+
+
+def test_ctrl_c_without_a_terminal_leaves_at_once(
+    place: Place, script: ScriptedServer
+) -> None:
+    watching(script)
+    with place.start("logs", "-f", TASK) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "APPLYING BEGIN" in process.stdout.readline()
+        assert process.stdout.readline() == "aws_vpc.a: Creating...\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert f"sluice logs -f {TASK}" in process.stderr.read()
+
+
+def test_a_broken_connection_loses_and_repeats_nothing(
+    place: Place, script: ScriptedServer
+) -> None:
+    script.is_now("running", stage="planning")
+    with place.start("logs", "-f", TASK) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = []
+        for block in range(3):
+            script.say(*(f"line {block * 10 + number}" for number in range(10)))
+            lines += [process.stdout.readline() for _ in range(10)]
+            script.cut()
+            script.say(f"said while cut {block}")
+            lines.append(process.stdout.readline())
+        script.end()
+        lines += process.stdout.readlines()
+        assert len(lines) == 33
+        assert [line for line in lines if "cut" not in line] == [
+            f"line {number}\n" for number in range(30)
+        ]
+        errors = process.stderr.read()
+        assert process.wait(10) == 0
+    assert "The connection is lost" in errors
+    assert "Connected again; going on at line" in errors
+    assert script.opened[0] == 0
+    assert len(script.opened) > 1
+
+
+def test_it_goes_on_by_events_where_websockets_are_blocked(
+    place: Place, script: ScriptedServer
+) -> None:
+    script.websockets = False
+    script.is_now("running")
+    script.say("one", "two")
+    script.end()
+    done = place.run("logs", "-f", TASK)
+    assert (done.stdout, done.returncode) == ("one\ntwo\n", 0)
+    assert "server-sent events" in done.stderr
+
+
+def test_with_pipes_output_is_plain_and_words_go_to_stderr(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    plan(script)
+    script.say("\x1b]0;evil\x07title", "10%\r100%")
+    script.end(
+        has_changes=True, summary={"add": 2, "change": 0, "destroy": 1, "import": 0}
+    )
+    done = place.run("plan", str(configuration), "--detailed-exitcode")
+    assert done.returncode == 8, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("========== FETCHING BEGIN")
+    assert lines[-2:] == ["title", "100%"]
+    assert "  + resource" in lines
+    assert "Planned: 2 to add, 0 to change, 1 to destroy" in done.stderr
+    coloured = place.run("logs", "-f", TASK, "--color", "always")
+    assert f"{GREEN}+{OFF}" in coloured.stdout
+    assert "evil" not in coloured.stdout
+    bare = place.terminal("logs", "-f", TASK, NO_COLOR="1")
+    with bare:
+        assert bare.wait() == 0
+        assert GREEN not in bare.raw
+
+
+def test_json_lines_end_with_the_task(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    script.stage("planning", "begin")
+    script.say("one", "two")
+    script.say("bad", source="stderr", level="error")
+    script.end("failed", error="terraform plan ended with exit code 1")
+    done = place.run("plan", str(configuration), "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    kinds = [record.get("type", "task") for record in records]
+    assert kinds == ["stage_marker", "output", "output", "error", "completed", "task"]
+    assert [record.get("line_num") for record in records[:4]] == [1, 2, 3, 4]
+    assert records[-1]["id"] == TASK
+    assert "Failed: terraform plan ended with exit code 1" in done.stderr
+
+
+def test_one_stage_from_a_line_on(place: Place, script: ScriptedServer) -> None:
+    plan(script)
+    script.end()
+    only = place.run("logs", TASK, "--stage", "planning")
+    assert len(only.stdout.splitlines()) == 4
+    assert "PLANNING BEGIN" in only.stdout
+    later = place.run("logs", TASK, "--from", "7")
+    assert later.stdout.splitlines()[0].startswith("Plan: 2 to add")
+
+
+def test_logs_of_a_running_task_end_at_its_last_line(
+    place: Place, script: ScriptedServer
+) -> None:
+    watching(script)
+    done = place.run("logs", TASK)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "aws_vpc.a: Creating..."
+    assert f"sluice logs -f --from 3 {TASK}" in done.stderr
+
+
+def test_the_status_line_shows_how_far_it_is(
+    place: Place, script: ScriptedServer
+) -> None:
+    script.is_now("pending", reason="2nd in the workspace's queue")
+    with place.terminal("logs", "-f", TASK) as terminal:
+        terminal.expect("Waiting: 2nd in the workspace's queue")
+        terminal.expect("waiting · ")
+        plan(script)
+        script.stage("applying", "begin")
+        script.say("aws_vpc.a: Creation complete after 1s [id=1]")
+        terminal.expect("apply 4/5 applying ▓▓▓▓░░░░░░░░ 1/3 · ")
+        script.stage("applying", "end")
+        script.end()
+        assert terminal.wait() == 0
+
+
+def test_a_reader_that_goes_away_is_no_error(
+    place: Place, script: ScriptedServer
+) -> None:
+    script.say(*(f"line {number}" for number in range(50_000)))
+    script.end()
+    with place.start("logs", TASK) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "line 0\n"
+        process.stdout.close()
+        assert process.wait(10) == 141
+        assert process.stderr.read() == ""
+
+
+def test_a_plan_that_nobody_can_confirm_is_refused_before_anything_is_made(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    done = place.run("apply", str(configuration))
+    assert done.returncode == 2
+    assert "--auto-approve" in done.stderr
+    assert script.created is None
+    assert script.uploaded == b""
+
+
+def test_detached_it_prints_the_id_alone(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    done = place.run("apply", str(configuration), "--detach")
+    assert (done.stdout, done.returncode) == (f"{TASK}\n", 0)
+    assert f"sluice logs -f {TASK}" in done.stderr
+
+
+def test_options_reach_the_task(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    (configuration / "x.tfvars").write_text('b = ["1"]\n')
+    done = place.run(
+        "apply",
+        str(configuration),
+        "-target=aws_vpc.a",
+        "-target",
+        "aws_vpc.b",
+        "-replace=aws_vpc.c",
+        "-var",
+        "a=1",
+        f"-var-file={configuration / 'x.tfvars'}",
+        "-auto-approve",
+        "--message",
+        "why",
+        "--detach",
+    )
+    assert done.returncode == 0, done.stderr
+    assert script.created == {
+        "task_type": "plan_and_apply",
+        "configuration_version_id": "cv-1",
+        "auto_apply": True,
+        "destroy": False,
+        "refresh_only": False,
+        "refresh": True,
+        "targets": ["aws_vpc.a", "aws_vpc.b"],
+        "replace": ["aws_vpc.c"],
+        "variables": [
+            {"key": "b", "value": '["1"]', "hcl": True},
+            {"key": "a", "value": "1", "hcl": False},
+        ],
+        "message": "why",
+    }
