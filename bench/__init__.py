@@ -1,0 +1,1 @@
+"""Measures Sluice against the targets in docs/performance.md, side by side with peers."""

@@ -1,0 +1,1 @@
+"""What Sluice is measured beside, each started and fed by the same harness."""

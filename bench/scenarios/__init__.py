@@ -1,0 +1,1 @@
+"""One module a scenario; each has a `run` that returns its measurements."""
