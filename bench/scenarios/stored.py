@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import httpx2
-from tests.e2e.stack import wait_for
 from websockets.sync.client import connect
 
 from bench.generator import WIDTH
@@ -109,9 +108,3 @@ def nginx_file(port: int, root: Path, count: int = 1_000_000) -> dict[str, float
         for block in answer.iter_raw(1 << 20):
             size += len(block)
     return {"mb_per_s": size / 1e6 / (time.monotonic() - begun)}
-
-
-def archived(house: House, task: str) -> None:
-    """Wait until the log's rows have become one object."""
-    blob = house.stack.root / "server" / "blobs" / "logs" / f"{task}.slz"
-    wait_for(f"{blob} to be there", blob.exists, 120)

@@ -25,7 +25,7 @@ def directory(tmp_path: Path) -> Path:
 def test_the_directory_gives_the_name(directory: Path, memory: Remembered) -> None:
     link = link_of(directory, Wanted(), memory)
     assert link.workspace == "My-network-prod"
-    assert link.origin == "the directory's name"
+    assert link.origin == "named after the directory"
 
 
 def test_what_was_used_before_wins_over_the_name(
@@ -46,7 +46,7 @@ def test_the_file_wins_over_memory_and_the_option_over_all(
     (directory / "sluice.toml").write_text('workspace = "net"\norganization = "acme"\n')
     stated = link_of(directory, Wanted(), memory)
     assert (stated.workspace, stated.organization) == ("net", "acme")
-    assert stated.origin == "sluice.toml"
+    assert stated.origin == "from sluice.toml"
     given = link_of(directory, Wanted(workspace="other"), memory)
     assert (given.workspace, given.organization) == ("other", "acme")
 

@@ -64,7 +64,7 @@ def test_an_apply_on_a_terminal_asks_and_goes_on(
     plan_that_waits(script)
     with place.terminal("apply", str(configuration)) as terminal:
         terminal.expect("Workspace network on ")
-        terminal.expect("(new, from the directory's name)")
+        terminal.expect("(new, named after the directory)")
         terminal.expect("── planning ──")
         terminal.expect("+ resource")
         terminal.expect("2 to add, 0 to change, 1 to destroy")
@@ -92,7 +92,7 @@ def test_no_discards(place: Place, script: ScriptedServer, configuration: Path) 
         terminal.send("no\n")
         script.wait_for_call("/discard")
         script.end("discarded", reason="discarded by ann")
-        terminal.expect("✗ Discarded: discarded by ann")
+        terminal.expect("✗ Discarded by ann")
         assert terminal.wait() == 3
 
 
@@ -189,7 +189,7 @@ def test_ctrl_c_can_go_on_watching_and_then_cancel(
         terminal.expect("keep watching: ")
         terminal.send("w\n")
         script.end("canceled", reason="canceled by ann")
-        terminal.expect("✗ Canceled: canceled by ann")
+        terminal.expect("✗ Canceled by ann")
         assert terminal.wait() == 3
 
 
@@ -345,8 +345,32 @@ def test_a_plan_that_nobody_can_confirm_is_refused_before_anything_is_made(
     done = place.run("apply", str(configuration))
     assert done.returncode == 2
     assert "--auto-approve" in done.stderr
-    assert script.created is None
+    assert script.calls == []
     assert script.uploaded == b""
+
+
+def test_a_workspace_that_only_plans_takes_no_upload_to_apply(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    assert place.run("plan", str(configuration), "--detach").returncode == 0
+    script.workspaces[0]["execution_mode"] = "plan_only"
+    script.calls.clear()
+    script.uploaded = b""
+    done = place.run("apply", str(configuration), "--auto-approve")
+    assert done.returncode == 2
+    assert "update network --mode plan_and_apply` lets it apply" in done.stderr
+    assert script.calls == []
+    assert script.uploaded == b""
+
+
+def test_a_directory_without_configuration_makes_no_workspace(
+    place: Place, script: ScriptedServer, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    done = place.run("plan", str(tmp_path / "empty"))
+    assert done.returncode == 2
+    assert "has no terraform files" in done.stderr
+    assert script.calls == []
 
 
 def test_detached_it_prints_the_id_alone(
@@ -392,3 +416,15 @@ def test_options_reach_the_task(
         ],
         "message": "why",
     }
+
+
+def test_login_asks_for_the_token_without_showing_it(
+    place: Place, script: ScriptedServer
+) -> None:
+    with place.terminal("login", "--url", script.url, SLUICE_TOKEN="") as terminal:
+        terminal.expect(f"Token for {script.url}: ")
+        terminal.send("slu_secret\n")
+        terminal.expect(f"Signed in to {script.url} as ann")
+        assert terminal.wait() == 0
+        assert "slu_secret" not in terminal.raw
+    assert place.run("whoami", SLUICE_TOKEN="", SLUICE_URL="").returncode == 0

@@ -394,13 +394,13 @@ def test_cancel_stops_terraform_at_a_safe_point_and_stores_its_state(
     apply = new_phase(phase=PhaseName.APPLY)
     process = start(apply)
     apply.wait_for_log("step 0.")
-    apply.dir.request_cancel(CancelRequest(CancelKind.CANCEL, "ann: wrong region"))
+    apply.dir.request_cancel(CancelRequest(CancelKind.CANCEL, "by ann: wrong region"))
     assert process.wait(60) == 0
     result = apply.wait_for_result()
     assert result.outcome is PhaseOutcome.CANCELED
-    assert result.error == "The phase was cancelled: ann: wrong region."
+    assert result.error == "The phase was canceled by ann: wrong region."
     log = apply.log()
-    assert "Cancel requested (ann: wrong region): interrupt sent; up to 300 s" in log
+    assert "Cancel requested (by ann: wrong region): interrupt sent; up to 300 s" in log
     assert "Gracefully shutting down" in log
     assert markers(apply)[-4:] == both("APPLYING", "SAVING_STATE")
     assert server.state["resources"]

@@ -63,6 +63,8 @@ class Colours:
 
 
 def _swept(text: str) -> str:
+    if text.isprintable():
+        return text
     return _CONTROL.sub("", _ESCAPE.sub("", text))
 
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -170,7 +170,7 @@ def _data_directory() -> Finding:
     place = Path(given) if given else _default_data_directory()
     present = next(path for path in (place, *place.parents) if path.exists())
     name = "Data directory"
-    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+    if not _can_write(present):
         return Finding(
             name=name,
             verdict=Verdict.FAIL,
@@ -187,6 +187,14 @@ def _data_directory() -> Finding:
             advice="Make room: logs and states of tasks are kept there.",
         )
     return Finding(name=name, verdict=Verdict.OK, found=found)
+
+
+def _can_write(directory: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
 
 
 def _default_data_directory() -> Path:

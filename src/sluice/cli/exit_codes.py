@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     """The command line, a file it names or the input it sends cannot be taken."""
 
     NOT_APPLIED = 3
-    """The task was canceled or its plan discarded."""
+    """The task was canceled, its plan discarded, or left waiting for confirmation."""
 
     NOT_ALLOWED = 4
     """Not signed in, or signed in without the permission."""

@@ -21,6 +21,7 @@ from sluice.client.api import Api
 from sluice.client.settings import client_settings
 from sluice.terraform.archive import create_archive
 from sluice.wire.resources import (
+    ExecutionMode,
     RunVariable,
     Task,
     TaskInput,
@@ -99,9 +100,6 @@ class Runner:
         if not directory.is_dir():
             raise InvalidInputError(f"{directory} is no directory.")
         workspace = self._workspace(kind, directory)
-        _check_sources(directory, workspace)
-        if kind is not Kind.PLAN:
-            self._check_approval(workspace)
         version_id = self._upload(workspace, directory)
         plan = self._options.plan
         body = TaskInput(
@@ -146,8 +144,11 @@ class Runner:
         remembered = Remembered(settings.config_directory, self._api.url)
         wanted = self._options.where
         link = link_of(directory, wanted, remembered)
-        workspace, made = self._found_or_made(kind, link)
-        origin = f"new, from {link.origin}" if made else f"from {link.origin}"
+        organization = link.organization or cli_settings().organization
+        found = self._found(kind, link, organization)
+        self._check(kind, directory, found)
+        workspace = found or self._made(link, organization)
+        origin = link.origin if found else f"new, {link.origin}"
         self._console.say(
             f"Workspace {self._console.paint(workspace.name, 'bold')} on {self._api.url} "
             f"({origin})"
@@ -155,24 +156,38 @@ class Runner:
         remembered.remember(directory, workspace.id)
         return workspace
 
-    def _found_or_made(self, kind: Kind, link: Link) -> tuple[Workspace, bool]:
-        organization = link.organization or cli_settings().organization
+    def _found(
+        self, kind: Kind, link: Link, organization: str | None
+    ) -> Workspace | None:
         try:
-            found = find_workspace(self._api, link.workspace, organization=organization)
+            return find_workspace(self._api, link.workspace, organization=organization)
         except NotFoundError:
             if kind is Kind.DESTROY:
                 raise
-        else:
-            return found, False
+            return None
+
+    def _made(self, link: Link, organization: str | None) -> Workspace:
         owner = find_organization(self._api, organization)
         body = WorkspaceInput(name=link.new_name)
-        return self._api.workspaces.create(owner.id, body), True
+        return self._api.workspaces.create(owner.id, body)
 
-    def _check_approval(self, workspace: Workspace) -> None:
+    def _check(self, kind: Kind, directory: Path, found: Workspace | None) -> None:
+        """Refuse what cannot work before anything is made or uploaded."""
+        place = directory / (found.working_directory if found else "")
+        if not any(next(place.glob(pattern), None) for pattern in _SOURCES):
+            raise InvalidInputError(
+                f"{place} has no terraform files (*.tf); give the directory of a configuration."
+            )
+        if kind is Kind.PLAN:
+            return
+        if found is not None:
+            _check_mode(found)
+        if found is None or not found.auto_apply:
+            self._check_approval()
+
+    def _check_approval(self) -> None:
         """Refuse what would wait for an answer that nobody can give."""
-        free = (
-            self._options.auto_approve or self._options.detach or workspace.auto_apply
-        )
+        free = self._options.auto_approve or self._options.detach
         if not free and not self._may_ask():
             raise InvalidInputError(
                 "There is no terminal to confirm the plan at; give --auto-approve, or --detach "
@@ -185,16 +200,17 @@ class Runner:
     def _upload(self, workspace: Workspace, directory: Path) -> str:
         with tempfile.TemporaryDirectory(prefix="sluice-") as scratch:
             archive = Path(scratch) / "configuration.tar.gz"
-            self._console.status("packing")
-            with archive.open("wb") as target:
-                packed = create_archive(directory, target)
-            size = words.size(archive.stat().st_size)
-            self._console.status(f"uploading {size}")
-            version = self._api.configurations.upload(workspace.id, archive)
-            self._console.status("")
-        self._console.hint(
-            f"Uploaded {words.count(packed.files, 'file')} of {directory}, {size}"
-        )
+            try:
+                self._console.status("packing")
+                with archive.open("wb") as target:
+                    packed = create_archive(directory, target)
+                size = words.size(archive.stat().st_size)
+                self._console.status(f"uploading {size}")
+                version = self._api.configurations.upload(workspace.id, archive)
+            finally:
+                self._console.status("")
+        files = words.count(packed.files, "file")
+        self._console.hint(f"Uploaded {files} of {directory}, {size}")
         return version.id
 
     def _watch(self, task: Task) -> Watched:
@@ -236,11 +252,11 @@ class Runner:
                 return code
 
 
-def _check_sources(directory: Path, workspace: Workspace) -> None:
-    place = directory / workspace.working_directory
-    if not any(next(place.glob(pattern), None) for pattern in _SOURCES):
+def _check_mode(workspace: Workspace) -> None:
+    if workspace.execution_mode is ExecutionMode.PLAN_ONLY:
         raise InvalidInputError(
-            f"{place} has no terraform files (*.tf); give the directory of a configuration."
+            f"Workspace {workspace.name} only plans; `sluice workspace update "
+            f"{workspace.name} --mode plan_and_apply` lets it apply."
         )
 
 

@@ -84,14 +84,14 @@ def link_of(directory: Path, wanted: Wanted, remembered: Remembered) -> Link:
     stated = _stated(directory)
     organization = wanted.organization or stated.get("organization")
     if wanted.workspace:
-        return Link(wanted.workspace, organization, "--workspace")
+        return Link(wanted.workspace, organization, "from --workspace")
     if "workspace" in stated:
-        return Link(stated["workspace"], organization, FILE)
+        return Link(stated["workspace"], organization, f"from {FILE}")
     before = remembered.workspace_of(directory)
     if before is not None:
-        origin = "used for this directory before"
+        origin = "as before in this directory"
         return Link(before, organization, origin, fallback=_name_of(directory))
-    return Link(_name_of(directory), organization, "the directory's name")
+    return Link(_name_of(directory), organization, "named after the directory")
 
 
 def _stated(directory: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sluice.base.errors import InvalidInputError
 from sluice.cli import words
 from sluice.cli.exit_codes import ExitCode
 from sluice.cli.following import follow_to_end
@@ -38,7 +39,9 @@ class Saving:
     download: Annotated[
         Path | None,
         typer.Option(
-            "--download", metavar="FILE", help="Save the whole log as a file instead."
+            "--download",
+            metavar="FILE",
+            help="Save the whole log as a file instead; - writes it to stdout.",
         ),
     ] = None
     raw: Annotated[
@@ -64,6 +67,10 @@ def logs(
 
     With -f the exit code is the task's.
     """
+    if saving.download == Path("-"):
+        for piece in session.api.logs.download(task, raw=saving.raw):
+            session.console.write_bytes(piece)
+        return ExitCode.OK
     if saving.download is not None:
         return _download(session, task, saving.download, raw=saving.raw)
     found = session.api.tasks.get(task)
@@ -96,6 +103,8 @@ def _print(session: Session, task: Task, *, after: int, stage: Stage | None) -> 
 
 def _download(session: Session, task: str, target: Path, *, raw: bool) -> int:
     """Save the stored log; a file that is there is replaced only by a whole one."""
+    if not target.parent.is_dir() or target.is_dir():
+        raise InvalidInputError(f"{target} is no place for a file.")
     draft = target.with_name(f".{target.name}.part")
     count = 0
     try:

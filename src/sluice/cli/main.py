@@ -88,7 +88,7 @@ def _report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         _write("Interrupted.")
         return ExitCode.INTERRUPTED
-    usage = _usage_message(error)
+    usage = _usage_message(error) or _input_message(error)
     if usage is not None:
         _write(usage)
         return ExitCode.USAGE
@@ -107,11 +107,35 @@ def _usage_message(error: BaseException) -> str | None:
     if not isinstance(error, typer.exceptions.TyperException):
         return None
     context = getattr(error, "ctx", None)
-    message = error.format_message()
+    message = error.format_message().replace(": Value error, ", ": ")
     if context is None:
         return f"error: {message}"
     first = message[:1].lower() + message[1:].rstrip(".")
     return f"error: {first}; see `{context.command_path} --help`"
+
+
+def _input_message(error: BaseException) -> str | None:
+    """What is wrong with a field of a request, never its value; None for any other error."""
+    from pydantic import ValidationError
+
+    from sluice.wire.resources import Input
+
+    requests = {kind.__name__ for kind in Input.__subclasses__()}
+    if not isinstance(error, ValidationError) or error.title not in requests:
+        return None
+    fault = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in fault["loc"])
+    limits = fault.get("ctx", {})
+    match fault["type"]:
+        case "string_too_short":
+            what = "may not be empty"
+        case "string_too_long":
+            what = f"may have at most {limits['max_length']} characters"
+        case "string_pattern_mismatch":
+            what = f"must match {limits['pattern']}"
+        case _:
+            what = fault["msg"].removeprefix("Value error, ")
+    return f"error: {field}: {what}."
 
 
 def _broken_pipe() -> int:

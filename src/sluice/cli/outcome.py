@@ -26,24 +26,29 @@ def code_of_task(task: Task, *, detailed: bool = False) -> ExitCode:
 def sentence(task: Task) -> str:
     """How the task ended, with what it did or why not, and how long it took."""
     took = f" · {words.duration(task.duration)}" if task.duration is not None else ""
-    return f"{_ending(task)}{took}"
+    return f"{_ending(task).rstrip('.')}{took}"
 
 
 def _ending(task: Task) -> str:
-    why = task.error or task.reason
     match task.status:
         case TaskStatus.SUCCESS:
             return _success(task)
         case TaskStatus.FAILED:
-            return f"Failed: {why}" if why else "Failed"
-        case TaskStatus.CANCELED:
-            return f"Canceled: {why}" if why else "Canceled"
-        case TaskStatus.DISCARDED:
-            return f"Discarded: {why}" if why else "Discarded"
+            return _because("failed", task.error or task.reason)
+        case TaskStatus.CANCELED | TaskStatus.DISCARDED:
+            return _because(task.status, task.reason or task.error)
         case TaskStatus.APPLY_PENDING:
             return "The plan waits for confirmation"
         case _:
-            return f"{task.status.value.capitalize()}: {why}" if why else task.status
+            return _because(task.status, task.reason)
+
+
+def _because(word: str, why: str) -> str:
+    """``Canceled by ann`` or ``Failed: out of disk``."""
+    text = f"{word}: {why}" if why else word
+    if why.startswith(word):
+        text = why
+    return text[0].upper() + text[1:]
 
 
 def _success(task: Task) -> str:
@@ -51,7 +56,7 @@ def _success(task: Task) -> str:
         return "No changes: the infrastructure matches the configuration"
     plan = task.summary
     if plan is None:
-        return "Done"
+        return "Planned" if task.task_type is TaskType.PLAN else "Applied"
     if task.task_type is TaskType.PLAN:
         return f"Planned: {words.summary(plan)}"
     done = f"{plan.add} added, {plan.change} changed, {plan.destroy} destroyed"

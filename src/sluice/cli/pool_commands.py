@@ -10,7 +10,7 @@ from sluice.cli.groups import new_group
 from sluice.cli.options import takes_records
 from sluice.cli.session import InOrganization, Session, find_organization
 from sluice.client.api import Api
-from sluice.wire.resources import Pool, PoolInput, TokenInput
+from sluice.wire.resources import Agent, AgentState, Pool, PoolInput, TokenInput
 
 app = new_group("Agent pools and their tokens.")
 
@@ -111,16 +111,25 @@ def agents(*, where: InOrganization, session: Session) -> None:
             [
                 item.name,
                 item.state,
-                f"{item.plan_tasks_running}/{item.plan_task_limit}",
-                "yes" if item.apply_task_running else "-",
-                f"{item.cpu_usage:.0%}",
-                f"{item.mem_usage:.0%}",
+                *load_of(item),
                 words.ago(item.last_seen_at, now),
                 item.version,
             ]
             for item in found
         ],
     )
+
+
+def load_of(agent: Agent) -> list[str]:
+    """Plans, apply, CPU and memory; nobody knows those of an agent that is away."""
+    if agent.state is AgentState.OFFLINE:
+        return ["-"] * 4
+    return [
+        f"{agent.plan_tasks_running}/{agent.plan_task_limit}",
+        "yes" if agent.apply_task_running else "-",
+        f"{agent.cpu_usage:.0%}",
+        f"{agent.mem_usage:.0%}",
+    ]
 
 
 def find_pool(api: Api, organization_id: str, wanted: str) -> Pool:

@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -9,7 +11,12 @@ from typing import Annotated
 import typer
 
 from sluice.base.clock import Clock, SystemClock
-from sluice.base.errors import InvalidInputError, NotFoundError, UnauthorizedError
+from sluice.base.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    UnauthorizedError,
+)
 from sluice.cli.console import Console, whole_writes
 from sluice.cli.settings import CliSettings, ColorMode, cli_settings
 from sluice.client.api import Api
@@ -93,6 +100,16 @@ class InOrganization:
             help="The organization, where there are several (SLUICE_ORGANIZATION).",
         ),
     ] = None
+
+
+@contextmanager
+def force_is_an_option() -> Iterator[None]:
+    """Where the server names its parameter ``force=true``, name the option instead."""
+    try:
+        yield
+    except ConflictError as error:
+        error.detail = error.detail.replace("force=true", "--force")
+        raise
 
 
 def find_organization(api: Api, wanted: str | None) -> Organization:

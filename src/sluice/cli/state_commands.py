@@ -11,7 +11,12 @@ from sluice.base.errors import InvalidInputError, NotFoundError
 from sluice.cli import words
 from sluice.cli.groups import new_group
 from sluice.cli.options import takes_records
-from sluice.cli.session import InOrganization, Session, find_workspace
+from sluice.cli.session import (
+    InOrganization,
+    Session,
+    find_workspace,
+    force_is_an_option,
+)
 from sluice.wire.resources import OutputValue, StateVersion, Workspace
 
 app = new_group("Read, store and roll back a workspace's state.")
@@ -158,7 +163,8 @@ def push(
     """Store a state file as the newest version."""
     owner = _workspace(session, workspace, where)
     content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    stored = session.api.states.push(owner.id, content, force=force)
+    with force_is_an_option():
+        stored = session.api.states.push(owner.id, content, force=force)
     _stored(session, stored, f"Stored state serial {stored.serial} of {owner.name}")
 
 

@@ -38,7 +38,9 @@ def variables_of_file(path: Path) -> list[RunVariable]:
             RunVariable(key=key, value=value, hcl=True)
             for key, value in assignments(text)
         ]
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
         raise InvalidInputError(f"{path} cannot be read: {error}.") from error
 
 

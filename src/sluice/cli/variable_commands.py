@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.base.errors import NotFoundError
+from sluice.base.errors import InvalidInputError, NotFoundError
 from sluice.cli import words
 from sluice.cli.groups import new_group
 from sluice.cli.options import takes_records
@@ -153,7 +153,12 @@ def _find(
 
 
 def _from_stdin() -> str:
-    text = sys.stdin.read()
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            "The value on stdin is no UTF-8 text; encode it, for instance with base64."
+        ) from error
     # `echo value | sluice variable set … -` adds one newline that nobody means
     return text.removesuffix("\n").removesuffix("\r")
 

@@ -15,6 +15,7 @@ from sluice.cli.session import (
     Session,
     find_organization,
     find_workspace,
+    force_is_an_option,
 )
 from sluice.wire.agent import Engine
 from sluice.wire.resources import (
@@ -209,7 +210,8 @@ def delete(
     found = _workspace(session, workspace, where)
     if not yes:
         _be_sure(session, found)
-    session.api.workspaces.delete(found.id, force=force)
+    with force_is_an_option():
+        session.api.workspaces.delete(found.id, force=force)
     if session.json:
         session.console.json({"id": found.id, "deleted": True})
         return

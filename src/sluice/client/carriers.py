@@ -181,6 +181,7 @@ class TextCarrier:
             raise _of_http(error) from error
         if task.status not in TERMINAL:
             raise LostError("the text ended before the task")
+        rest += decode(b"", final=True)
         if rest:
             yield self._batch(first, [rest])
         yield Completed(rfc3339(task.completed_at or self._clock.now()), task.status)

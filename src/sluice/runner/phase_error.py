@@ -27,9 +27,9 @@ class PhaseError(Exception):
 
 def canceled(reason: str, *, exit_code: int | None = None) -> PhaseError:
     """The phase was asked to stop and did."""
-    why = f": {reason}" if reason else ""
+    why = f" {reason.rstrip('.')}" if reason else ""
     return PhaseError(
-        f"The phase was cancelled{why}.",
+        f"The phase was canceled{why}.",
         outcome=PhaseOutcome.CANCELED,
         exit_code=exit_code,
     )

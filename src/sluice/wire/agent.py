@@ -2,16 +2,31 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sluice.wire.events import Stage, StageOutcome
+from sluice.wire.texts import check_texts, storable
+
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Share = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Message(BaseModel):
     """A frozen JSON message; unknown fields are ignored so that versions may differ."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Report(Message):
+    """What an agent says; its texts are such that every database can store them."""
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: object) -> object:
+        check_texts(value)
+        return value
 
 
 class PhaseName(StrEnum):
@@ -29,7 +44,7 @@ class Engine(StrEnum):
     OPENTOFU = "opentofu"
 
 
-class RegisterRequest(Message):
+class RegisterRequest(Report):
     """An agent introduces itself with its pool's token.
 
     ``agent_id`` is the identity of an earlier registration, kept on the agent's disk, so
@@ -37,7 +52,7 @@ class RegisterRequest(Message):
     """
 
     name: str = Field(min_length=1, max_length=200)
-    version: str
+    version: str = Field(max_length=200)
     labels: dict[str, str] = {}
     capabilities: list[str] = []
     agent_id: str | None = None
@@ -64,19 +79,19 @@ class RegisterResponse(Message):
     ping_seconds: float = 10.0
 
 
-class PingRequest(Message):
+class PingRequest(Report):
     """What an agent is doing, every few seconds."""
 
     agent_id: str
     busy: bool
     draining: bool = False
-    plan_tasks_running: int = 0
-    plan_task_limit: int = 0
+    plan_tasks_running: Count = 0
+    plan_task_limit: Count = 0
     apply_task_running: bool = False
     current_tasks: list[str] = []
     leases: list[str] = []
-    cpu_usage: float = 0.0
-    mem_usage: float = 0.0
+    cpu_usage: Share = 0.0
+    mem_usage: Share = 0.0
     version: str = ""
 
 
@@ -202,7 +217,7 @@ class LogEnd(Message):
     sha256: str | None = None
 
 
-class PhaseResult(Message):
+class PhaseResult(Report):
     """An agent reports the end of a phase; sending it again changes nothing.
 
     ``state_diverged`` says that the state could not be stored; ``error`` is one sentence
@@ -218,8 +233,14 @@ class PhaseResult(Message):
     log_end: LogEnd
     state_diverged: bool = False
 
+    @field_validator("error", mode="before")
+    @classmethod
+    def _readable(cls, value: object) -> object:
+        """A word that cannot be stored must not keep a phase from its end."""
+        return storable(value) if isinstance(value, str) else value
 
-class StartedReport(Message):
+
+class StartedReport(Report):
     """The phase process has begun under this lease."""
 
     lease_id: str

@@ -112,7 +112,10 @@ def decode_event(meta: bytes) -> Event:
     Raises:
         msgspec.DecodeError: the bytes are no event.
     """
-    return _decoder.decode(meta)
+    try:
+        return _decoder.decode(meta)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def marker_line(stage: Stage, edge: str, at: datetime) -> bytes:

@@ -15,8 +15,15 @@ _MEDIUM, _LARGE = 126, 127
 
 def text_message(payload: bytes) -> bytes:
     """One whole text message, ready to be written."""
-    if len(payload) <= FRAGMENT_BYTES:
-        return _head(_FIN | _TEXT, len(payload)) + payload
+    return b"".join(text_message_pieces([payload]))
+
+
+def text_message_pieces(parts: list[bytes]) -> list[bytes]:
+    """The same of a payload that is in parts: what `text_message` gives, not yet joined."""
+    size = sum(map(len, parts))
+    if size <= FRAGMENT_BYTES:
+        return [_head(_FIN | _TEXT, size), *parts]
+    payload = b"".join(parts)
     pieces = []
     opcode = _TEXT
     for at in range(0, len(payload), FRAGMENT_BYTES):
@@ -24,7 +31,7 @@ def text_message(payload: bytes) -> bytes:
         fin = _FIN if at + FRAGMENT_BYTES >= len(payload) else 0
         pieces += [_head(fin | opcode, len(piece)), piece]
         opcode = _CONTINUATION
-    return b"".join(pieces)
+    return pieces
 
 
 def text_messages(frames: bytes) -> Iterator[bytes]:

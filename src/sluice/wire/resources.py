@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sluice.wire.agent import Engine
+from sluice.wire.texts import check_texts
 
 Name = Annotated[
     str, Field(min_length=1, max_length=90, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -22,17 +23,16 @@ class Resource(BaseModel):
 class Input(BaseModel):
     """A frozen JSON request body; unknown fields are refused, and named.
 
-    No text may hold a NUL character: PostgreSQL cannot store it.
+    No text may hold a NUL character or half of a surrogate pair: PostgreSQL cannot
+    store the first, and UTF-8 cannot write the second.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @field_validator("*")
     @classmethod
-    def _without_nul(cls, value: object) -> object:
-        texts = value if isinstance(value, list | dict) else [value]
-        if any(isinstance(text, str) and "\x00" in text for text in texts):
-            raise ValueError("may not hold a NUL character")
+    def _storable(cls, value: object) -> object:
+        check_texts(value)
         return value
 
 

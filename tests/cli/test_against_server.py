@@ -1,0 +1,292 @@
+"""The command against a real server with a real agent and the real terraform."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+from tests.cli.terminal import ARGV, Place
+
+from sluice.base.clock import SystemClock
+from sluice.client.api import Api
+from sluice.client.carriers import SseCarrier, TextCarrier, WebSocketCarrier
+from sluice.client.settings import client_settings
+from sluice.wire.resources import (
+    Agent,
+    Me,
+    OutputValue,
+    Pool,
+    StateVersion,
+    Task,
+    TaskList,
+    TaskStatus,
+    Variable,
+    Workspace,
+)
+from sluice.wire.stream import Batch, Completed, Connected, Frame, StageMarker
+
+HELLO = Path(__file__).parents[2] / "examples" / "hello"
+
+
+@pytest.fixture(scope="module")
+def signed_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """`sluice up` on a free port, and a person who redeemed its one-time token."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not on PATH")
+    root = tmp_path_factory.mktemp("up")
+    place = Place(root)
+    (root / "terraformrc").write_text("")
+    log = (root / "up.log").open("w+")
+    process = subprocess.Popen(
+        [*ARGV, "up", "--port", "0", "--data-dir", str(root / "data")],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        cwd=root,
+        env=place.environment(TF_CLI_CONFIG_FILE=str(root / "terraformrc")),
+    )
+    try:
+        text = ""
+        deadline = time.monotonic() + 60
+        while "sls_" not in text and time.monotonic() < deadline:
+            assert process.poll() is None, text
+            time.sleep(0.1)
+            text = (root / "up.log").read_text()
+        url = re.search(r"http://127\.0\.0\.1:\d+", text)
+        token = re.search(r"sls_[A-Za-z0-9_-]+", text)
+        assert url, text
+        assert token, text
+        done = place.run("login", "--url", url[0], "--token", "-", stdin=token[0])
+        assert done.returncode == 0, done.stderr
+        yield place
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def ok(place: Place, *arguments: str, stdin: str = "") -> str:
+    """What a command that succeeds writes to stdout."""
+    done = place.run(*arguments, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_signed_in_and_out(signed_in: Place) -> None:
+    me = Me.model_validate_json(ok(signed_in, "whoami", "--json"))
+    assert me.admin
+    stored = signed_in.root / "config" / "sluice" / "credentials.json"
+    assert stored.stat().st_mode & 0o077 == 0
+    again = stored.read_bytes()
+    assert "Forgot" in signed_in.run("logout").stderr
+    assert signed_in.run("whoami").returncode == 4
+    stored.write_bytes(again)
+    bad = signed_in.run("login", "--token", "slu_wrong")
+    assert (bad.returncode, bad.stdout) == (4, "")
+    assert stored.read_bytes() == again
+
+
+def test_workspaces_variables_and_pools(signed_in: Place) -> None:
+    ok(signed_in, "workspace", "create", "net", "--mode", "plan_only")
+    assert signed_in.run("workspace", "create", "net").returncode == 6
+    pools = TypeAdapter(list[Pool]).validate_json(
+        ok(signed_in, "pool", "list", "--json")
+    )
+    ok(signed_in, "workspace", "update", "net", "--pool", pools[0].name)
+    ok(signed_in, "workspace", "lock", "net", "--reason", "upkeep")
+    shown = Workspace.model_validate_json(
+        ok(signed_in, "workspace", "show", "net", "--json")
+    )
+    assert shown.pool_id == pools[0].id
+    assert shown.lock is not None
+    assert shown.lock.reason == "upkeep"
+    assert "upkeep" in ok(signed_in, "workspace", "show", "net")
+    ok(signed_in, "workspace", "unlock", "net")
+    ok(signed_in, "workspace", "update", "net", "--pool", "any", "--name", "net2")
+
+    ok(
+        signed_in,
+        "variable",
+        "set",
+        "net2",
+        "secret",
+        "-",
+        "--sensitive",
+        stdin="s3cr3t\n",
+    )
+    ok(signed_in, "variable", "set", "net2", "HOME_DIR", "/x", "--env")
+    ok(signed_in, "variable", "set", "net2", "HOME_DIR", "/y", "--env")
+    listed = ok(signed_in, "variable", "list", "net2", "--json")
+    found = TypeAdapter(list[Variable]).validate_json(listed)
+    assert {item.key: item.value for item in found} == {
+        "secret": None,
+        "HOME_DIR": "/y",
+    }
+    assert "s3cr3t" not in listed
+    ok(signed_in, "variable", "set", "net2", "text", "-", stdin="a\r\nb\r\n")
+    listed = ok(signed_in, "variable", "list", "net2", "--json")
+    assert '"a\\r\\nb"' in listed
+    ok(signed_in, "variable", "delete", "net2", "HOME_DIR", "--env")
+    assert signed_in.run("variable", "delete", "net2", "HOME_DIR").returncode == 5
+
+    token = ok(signed_in, "pool", "token", pools[0].name)
+    assert re.fullmatch(r"slp_\S+\n", token)
+    agents = ok(signed_in, "agents", "--json")
+    assert TypeAdapter(list[Agent]).validate_json(agents)[0].name == "up"
+    assert signed_in.run("workspace", "delete", "net2").returncode == 2
+    ok(signed_in, "workspace", "delete", "net2", "--yes")
+    assert signed_in.run("workspace", "show", "net2").returncode == 5
+
+
+def test_a_directory_is_planned_applied_read_back_and_destroyed(
+    signed_in: Place,
+) -> None:
+    quick = ("-var", "pause_seconds=0", "-var", 'names=["Ada"]')
+    planned = signed_in.run("plan", str(HELLO), *quick, "--detailed-exitcode")
+    assert planned.returncode == 8, planned.stderr
+    assert "(new, named after the directory)" in planned.stderr
+    assert "✓ Planned: 3 to add, 0 to change, 0 to destroy" in planned.stderr
+    assert "Plan: 3 to add" in planned.stdout
+
+    applied = signed_in.run("apply", str(HELLO), *quick, "--auto-approve", "--json")
+    assert applied.returncode == 0, applied.stderr
+    *lines, last = [json.loads(line) for line in applied.stdout.splitlines()]
+    numbers = [line["line_num"] for line in lines if "line_num" in line]
+    assert numbers == list(range(1, len(numbers) + 1))
+    task = Task.model_validate(last)
+    assert task.status == "success"
+    assert "✓ Applied: 3 added" in applied.stderr
+
+    text = ok(signed_in, "logs", task.id)
+    assert len(text.splitlines()) == len(numbers)
+    assert (
+        ok(signed_in, "logs", task.id, "--from", "5").splitlines()
+        == text.splitlines()[4:]
+    )
+    stage = ok(signed_in, "logs", task.id, "--stage", "applying").splitlines()
+    assert "APPLYING BEGIN" in stage[0]
+    assert "APPLYING END" in stage[-1]
+    raw = signed_in.root / "log"
+    ok(signed_in, "logs", task.id, "--download", str(raw), "--raw")
+    assert raw.read_bytes().count(b"\n") == len(numbers)
+    piped = ok(signed_in, "logs", task.id, "--download", "-", "--raw")
+    assert piped == raw.read_text()
+    nowhere = signed_in.run("logs", task.id, "--download", "gone/log")
+    assert (nowhere.returncode, nowhere.stderr) == (
+        2,
+        "error: gone/log is no place for a file.\n",
+    )
+    ok(signed_in, "logs", task.id, "--download", str(raw))
+    assert raw.read_text().startswith(f"Task ID: {task.id}\n")
+
+    listed = TaskList.model_validate_json(
+        ok(signed_in, "task", "list", "hello", "--json")
+    )
+    assert [item.task_type for item in listed.tasks] == ["plan_and_apply", "plan"]
+    assert task.id in ok(signed_in, "task", "list")
+    assert "applying" in ok(signed_in, "task", "show", task.id)
+    assert signed_in.run("task", "confirm", task.id).returncode == 6
+
+    versions = TypeAdapter(list[StateVersion]).validate_json(
+        ok(signed_in, "state", "list", "hello", "--json")
+    )
+    assert versions[0].resource_count == 3
+    assert "terraform_data.letter" in ok(signed_in, "state", "show", "hello")
+    outputs = TypeAdapter(list[OutputValue]).validate_json(
+        ok(signed_in, "state", "outputs", "hello", "--json")
+    )
+    values = {item.name: item.value for item in outputs}
+    assert values["greetings"] == ["Hello, Ada!"]
+    assert values["badges"] is None
+    state = signed_in.root / "state.json"
+    state.write_text(ok(signed_in, "state", "pull", "hello"))
+    assert json.loads(state.read_text())["lineage"] == versions[0].lineage
+    ok(signed_in, "state", "push", "hello", str(state))
+    ok(signed_in, "state", "rollback", "hello", str(versions[0].serial))
+
+    gone = signed_in.run("destroy", str(HELLO), "--auto-approve", *quick)
+    assert gone.returncode == 0, gone.stderr
+    assert "3 destroyed" in gone.stderr
+
+
+def test_a_plan_is_confirmed_or_discarded_from_another_command(
+    signed_in: Place,
+) -> None:
+    arguments = ("-var", "pause_seconds=0", "-w", "later", "--detach")
+    first = ok(signed_in, "apply", str(HELLO), *arguments).strip()
+    followed = signed_in.start("logs", "-f", first)
+    waiting = _until_it_waits(signed_in, first)
+    assert waiting.can_confirm
+    confirmed = signed_in.run("task", "confirm", first, "-f", "--reason", "fine")
+    assert confirmed.returncode == 0, confirmed.stderr
+    assert "Apply complete!" in confirmed.stdout
+    text, _ = followed.communicate(timeout=30)
+    assert followed.returncode == 0
+    assert text == confirmed.stdout
+
+    second = ok(signed_in, "destroy", str(HELLO), *arguments).strip()
+    _until_it_waits(signed_in, second)
+    ok(signed_in, "task", "discard", second)
+    assert signed_in.run("logs", "-f", second).returncode == 3
+
+
+def _until_it_waits(place: Place, task_id: str) -> Task:
+    deadline = time.monotonic() + 60
+    while True:
+        task = Task.model_validate_json(ok(place, "task", "show", task_id, "--json"))
+        if task.status == "apply_pending":
+            return task
+        assert time.monotonic() < deadline, f"{task.status}: {task.reason}"
+
+
+def test_doctor_is_content(signed_in: Place) -> None:
+    done = signed_in.run("doctor")
+    assert done.returncode == 0
+    assert re.search(r"ok +Signed in +yes", done.stdout)
+
+
+def test_the_fallbacks_bring_the_same_lines(signed_in: Place) -> None:
+    settings = client_settings(
+        environ={"XDG_CONFIG_HOME": str(signed_in.root / "config")}
+    )
+    with Api(settings.url, settings.token) as api:
+        listed = api.tasks.list_all("default", status=TaskStatus.SUCCESS)
+        task = listed.tasks[0].id
+        told = [
+            _lines(carrier.frames(task, after))
+            for after in (0, 7)
+            for carrier in (
+                WebSocketCarrier(api.transport),
+                SseCarrier(api.transport),
+                TextCarrier(api.transport, clock=SystemClock(), task=api.tasks.get),
+            )
+        ]
+        assert told[0] == told[1] == told[2]
+        assert told[3] == told[4] == told[5] == told[0][7:]
+        assert len(told[0]) == api.logs.lines_so_far(task)
+        assert api.logs.stats().count >= 0
+
+
+def _lines(frames: Iterator[Frame]) -> list[str]:
+    """The lines of a stream, which must end with its completion."""
+    found: list[str] = []
+    for frame in frames:
+        match frame:
+            case Batch():
+                found += [line[3] for line in frame.lines]
+            case StageMarker():
+                found.append(frame.line)
+            case Completed():
+                return found
+            case _:
+                assert isinstance(frame, Connected)
+    raise AssertionError("the stream has no end")
