@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -46,10 +47,12 @@ def replay(house: House, task: str) -> dict[str, float]:
     begun = time.monotonic_ns()
     process = house.viewers(task, 1, seconds=120)
     highest = before
-    while process.process.poll() is None:
-        highest = max(highest, house.memory())
-        time.sleep(0.02)
-    result = process.result()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(process.result)
+        while not reading.done():
+            highest = max(highest, house.memory())
+            time.sleep(0.02)
+    result = reading.result()
     took = (result["done_at"] - max(begun, result["first_at"])) / 1e9
     return {
         "mb_per_s": result["lines"] * WIDTH / 1e6 / took,

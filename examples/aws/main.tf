@@ -1,5 +1,8 @@
 # A small network with storage and a queue on AWS. With `aws_endpoint` set it runs against a
-# stand-in such as moto (`moto_server`), with no account at all.
+# stand-in such as moto, with no account at all:
+#
+#   moto_server -p 5000 &
+#   sluice apply examples/aws -var aws_endpoint=http://127.0.0.1:5000
 
 terraform {
   required_version = ">= 1.5"

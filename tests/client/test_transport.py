@@ -177,3 +177,10 @@ def test_members_of_a_problem_are_kept() -> None:
         {"code": "conflict", "detail": "x", "committed": 7, "errors": [{"field": "a"}]}
     )
     assert error_of(409, body.encode(), what="x").extra == {"committed": 7}
+
+
+@pytest.mark.parametrize("token", ["slu_x\r", "slu x", "slu_é", "slu_x\nhost: y"])
+def test_a_token_that_no_header_holds_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(UnauthorizedError) as refused:
+        Api("http://127.0.0.1:9", token)
+    assert "slu" not in refused.value.detail

@@ -109,3 +109,19 @@ async def test_a_body_that_breaks_off_is_refused(client: httpx2.AsyncClient) -> 
     answer = await client.post("/file", content=pieces(50), headers=headers)
     assert answer.status_code == 422
     assert "50 of 100" in answer.json()["detail"]
+
+
+async def test_what_is_announced_too_large_is_refused_before_it_is_read(
+    client: httpx2.AsyncClient,
+) -> None:
+    read: list[int] = []
+
+    async def counted() -> AsyncIterator[bytes]:
+        async for piece in pieces(CAP):
+            read.append(len(piece))
+            yield piece
+
+    headers = {"content-length": str(CAP + 1), "content-type": "application/json"}
+    answer = await client.post("/json", content=counted(), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert (answer.json()["title"], read) == ("Too large", [])

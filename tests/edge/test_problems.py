@@ -4,6 +4,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from sluice.base.errors import (
     FencedError,
@@ -29,6 +30,7 @@ async def client() -> AsyncIterator[httpx2.AsyncClient]:
         "who": UnauthorizedError("No token."),
         "internal": SluiceError("A disk is gone."),
         "crash": ZeroDivisionError("secret detail"),
+        "gone": ClientDisconnect(),
     }
 
     @app.get("/raise/{name}")
@@ -87,6 +89,20 @@ async def test_unreadable_json_is_invalid_input(client: httpx2.AsyncClient) -> N
     headers = {"content-type": "application/json"}
     answer = await client.post("/body", content=b"{", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert answer.json()["errors"][0]["field"] == "body"
+    assert answer.json()["detail"].startswith("body: This is no JSON")
+    for unreadable in (b'{"number":"\xff"}', b"[" * 100_000):
+        answer = await client.post("/body", content=unreadable, headers=headers)
+        assert answer.status_code == 400
+        assert "send JSON in UTF-8" in answer.json()["detail"]
+
+
+async def test_a_caller_who_hangs_up_is_no_crash(
+    client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await client.get("/raise/gone")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert not caplog.records
 
 
 async def test_unknown_paths_and_methods_are_problems(

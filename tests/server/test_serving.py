@@ -25,7 +25,7 @@ async def test_a_fresh_server_is_ready_and_takes_its_first_admin(
         assert (await client.get("/readyz")).json()["parts"] == {"database": "up"}
         made = await client.post("/api/v1/organizations", json={"name": "acme"})
         assert made.status_code == 201
-        assert (await client.get("/api/v1/organizations")).json() == [made.json()]
+        assert made.json() in (await client.get("/api/v1/organizations")).json()
 
 
 async def test_what_was_stored_is_there_after_a_restart(

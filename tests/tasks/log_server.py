@@ -29,6 +29,7 @@ from sluice.base.ids import (
 )
 from sluice.edge.problems import install_problem_handlers
 from sluice.edge.websocket import FrameProtocol
+from sluice.events.hub import Hub
 from sluice.logs.assembly import LogBacking, LogSystem
 from sluice.tasks.log_api import build_log_routes
 from sluice.tasks.log_facts import LogApiDeps
@@ -88,6 +89,7 @@ class LogServer:
     facts: Facts
     port: int
     http: uvicorn.Server
+    app: FastAPI
 
     @property
     def url(self) -> str:
@@ -138,13 +140,18 @@ def build_app(system: LogSystem, facts: Facts, limits: StreamLimits) -> FastAPI:
 
 @asynccontextmanager
 async def log_server(
-    backing: LogBacking, *, limits: StreamLimits = MANY, raw: bool = True
+    backing: LogBacking,
+    *,
+    limits: StreamLimits = MANY,
+    raw: bool = True,
+    hub: Hub | None = None,
 ) -> AsyncIterator[LogServer]:
     """Serve while the block runs; ``raw`` offers the raw frame extension."""
     facts = Facts()
-    async with running(backing) as system:
+    async with running(backing, hub) as system:
+        app = build_app(system, facts, limits)
         config = uvicorn.Config(
-            build_app(system, facts, limits),
+            app,
             http="httptools",
             ws=FrameProtocol if raw else "websockets-sansio",
             ws_ping_interval=None,
@@ -163,7 +170,7 @@ async def log_server(
                 await asyncio.sleep(0.01)
             port = listener.getsockname()[1]
             try:
-                yield LogServer(system, backing, facts, port, server)
+                yield LogServer(system, backing, facts, port, server, app)
             finally:
                 server.should_exit = True
                 await serving

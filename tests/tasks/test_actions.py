@@ -208,7 +208,7 @@ async def test_reasons_for_waiting(world: World) -> None:
         "the organization has no agents; start one with `sluice agent`"
     )
     agent = await world.agent()
-    assert await world.reason(first.id) == "an agent is about to take it"
+    assert await world.reason(first.id) == "waits for an agent to take it"
     second, third = await world.create(workspace), await world.create(workspace)
     assert await world.reason(second.id) == (
         f"2nd in the workspace's queue: behind {first.id}"
@@ -367,7 +367,7 @@ async def test_cancel_of_a_running_phase_is_a_command(world: World) -> None:
     command = (await actions.commands_for(world.tasks, agent_id=agent.agent_id))[0]
     assert command.type == "force_cancel"
     done = await phase.finish(PhaseOutcome.CANCELED)
-    assert done.reason == "canceled by bob: now"
+    assert done.reason == "force-canceled by bob: now"
     assert await actions.commands_for(world.tasks, agent_id=agent.agent_id) == []
     assert await actions.command_for_task(world.tasks, task_id=task.id) == ""
     details = await actions.get_task_details(world.tasks, task_id=task.id)

@@ -39,8 +39,14 @@ from sluice.tasks import actions, loop, task_data
 from sluice.tasks.model import LeaseOutcome, Task, TaskState
 from sluice.tasks.ports import Claimant
 from sluice.tasks.present import resource_changes
-from sluice.wire.agent import LogEnd, PhaseName, PhaseOutcome, Slots
-from sluice.wire.chunk import Source, event_chunk
+from sluice.wire.agent import (
+    LogEnd,
+    PhaseName,
+    PhaseOutcome,
+    Slots,
+    StageReport,
+)
+from sluice.wire.chunk import Chunk, Kind, Source, event_chunk
 from sluice.wire.events import AgentLost, Note, Stage, StageBegin, StageOutcome
 from sluice.wire.resources import (
     RunVariable,
@@ -285,6 +291,44 @@ async def test_events_of_others_and_of_unknown_phases_change_nothing(
     details = await actions.get_task_details(world.tasks, task_id=task.id)
     assert details.stages == []
     assert details.task.stage is None
+
+
+async def test_events_that_nobody_here_knows_are_passed_over(world: World) -> None:
+    agent, workspace = await world.agent(), await world.workspace()
+    task = await world.create(workspace)
+    phase = await world.claim(agent)
+    strange = [
+        Chunk(0, 1, Source.AGENT, Kind.EVENT, 1, b"x\n", meta)
+        for meta in (b'{"event":"of a newer agent"}', b"\xff", b"")
+    ]
+    begin = event_chunk(
+        StageBegin(Stage.INIT, "plan"), b"x\n", source=Source.AGENT, captured_us=1
+    )
+    await actions.record_events(
+        world.tasks, task_id=phase.task_id, chunks=[*strange, begin]
+    )
+    assert (await world.task(task.id)).stage is Stage.INIT
+
+
+async def test_a_failed_task_names_the_stage_of_the_report(world: World) -> None:
+    agent, workspace = await world.agent(), await world.workspace()
+    await world.create(workspace)
+    phase = await world.claim(agent)
+    await phase.begin(Stage.FETCHING)
+    now = world.clock.now()
+    failed = StageReport(
+        stage=Stage.PLANNING,
+        outcome=StageOutcome.FAILED,
+        started_at=now,
+        completed_at=now,
+    )
+    result = phase.result(PhaseOutcome.FAILED)
+    await actions.finish_phase(
+        world.tasks,
+        task_id=phase.task_id,
+        result=result.model_copy(update={"stages": [failed], "error": "no plan"}),
+    )
+    assert (await world.task(phase.task_id)).stage is Stage.PLANNING
 
 
 async def test_events_that_come_after_the_end_change_nothing(world: World) -> None:

@@ -107,7 +107,7 @@ def test_a_users_lock() -> None:
             PoolFacts(None, 0, 0),
             "the organization has no agents; start one with `sluice agent`",
         ),
-        (PoolFacts("idc1", 2, 1), "an agent is about to take it"),
+        (PoolFacts("idc1", 2, 1), "waits for an agent to take it"),
     ],
 )
 def test_agents(pool: PoolFacts, words: str) -> None:

@@ -131,7 +131,15 @@ def test_applyable_decides_where_terraform_says_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"format_version": 1}', b"\xff"]
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"format_version": 1}',
+        b"\xff",
+        b'{"format_version":"\xff"}',
+    ],
 )
 def test_what_is_no_plan_is_refused(content: bytes) -> None:
     with pytest.raises(PlanJsonError):

@@ -54,3 +54,11 @@ def test_an_environment_variable_is_no_hcl() -> None:
     settings_check.variable_kind(VariableCategory.ENV, hcl=False)
     with pytest.raises(InvalidInputError, match="hcl"):
         settings_check.variable_kind(VariableCategory.ENV, hcl=True)
+
+
+def test_an_environment_variable_fits_into_an_environment() -> None:
+    settings_check.variable_size(VariableCategory.TERRAFORM, "key", "x" * 200_000)
+    longest = "é" * 65_533 + "x"
+    settings_check.variable_size(VariableCategory.ENV, "key", longest)
+    with pytest.raises(InvalidInputError, match="at most 131071 bytes"):
+        settings_check.variable_size(VariableCategory.ENV, "key", longest + "x")

@@ -26,6 +26,8 @@ from sluice.base.ids import (
 )
 from sluice.base.transactions import Transactions, Tx
 
+FIRST_ORGANIZATION = "default"
+
 
 @dataclass(frozen=True, slots=True)
 class AuthDeps:
@@ -66,6 +68,9 @@ async def issue_setup_token(deps: AuthDeps) -> str | None:
 async def redeem_setup_token(deps: AuthDeps, *, secret: str, name: str) -> IssuedToken:
     """Make the first admin user and an API token for it; works once.
 
+    Where there is no organization yet it makes one too, so that there is a place for pools
+    and workspaces.
+
     Raises:
         UnauthorizedError: unknown, used up, or there is a user already.
     """
@@ -88,6 +93,9 @@ async def redeem_setup_token(deps: AuthDeps, *, secret: str, name: str) -> Issue
         await deps.store.add_user(tx, user)
         issued = _new_token(TokenKind.USER, user.id, "first", now)
         await deps.store.add_token(tx, issued.token)
+        if not await deps.store.list_organizations(tx):
+            first = Organization(new_organization_id(), FIRST_ORGANIZATION, now)
+            await deps.store.add_organization(tx, first)
     return issued
 
 

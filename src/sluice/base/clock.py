@@ -1,8 +1,12 @@
 """Time comes from a clock that is handed in, so that tests can turn it."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+# whole numbers all the way: a float would lose a microsecond, and so show another millisecond
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Clock(Protocol):
@@ -31,12 +35,12 @@ class SystemClock:
 
 def to_micros(at: datetime) -> int:
     """Microseconds since 1970 of an aware time."""
-    return int(at.timestamp() * 1_000_000)
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
     """The aware UTC time of microseconds since 1970."""
-    return datetime.fromtimestamp(micros / 1_000_000, UTC)
+    return _EPOCH + micros * _MICROSECOND
 
 
 def rfc3339(at: datetime) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from sluice.base.errors import InvalidInputError
 
 MAX_LIMIT = 100
+MAX_OFFSET = 2**63 - 1
+"""The largest number that the databases take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Page:
             raise InvalidInputError(
                 f"limit is {self.limit}; give a number from 1 to {MAX_LIMIT}."
             )
-        if self.offset < 0:
+        if not 0 <= self.offset <= MAX_OFFSET:
             raise InvalidInputError(
-                f"offset is {self.offset}; give 0 or a positive number."
+                f"offset is {self.offset}; give a number from 0 to {MAX_OFFSET}."
             )

@@ -1,5 +1,6 @@
 """Sends one request to the server: signed, retried where that is safe, errors by name."""
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,9 +10,10 @@ import httpx2
 import stamina
 from pydantic import BaseModel
 
-from sluice.base.errors import SluiceError
+from sluice.base.errors import SluiceError, UnauthorizedError
 from sluice.client.errors import UnreachableError, error_of
 
+_TOKEN = re.compile(r"[!-~]+")
 _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _NOT_READY = frozenset({502, 503, 504})
 # never reached the server, so any request may be sent again
@@ -37,6 +39,9 @@ class Transport:
         token: an API token or JWT; None for what needs none.
         attempts: how often a request is tried that may be repeated.
         timeout: seconds for one attempt's connect, and for each wait on bytes.
+
+    Raises:
+        UnauthorizedError: the token is none, by its looks.
     """
 
     def __init__(
@@ -47,6 +52,12 @@ class Transport:
         attempts: int = 5,
         timeout: float = 30.0,
     ) -> None:
+        if token and not _TOKEN.fullmatch(token):
+            # the header cannot hold it, and an error of the HTTP library would show it
+            raise UnauthorizedError(
+                "The token holds a character that no token has, perhaps a blank or a line "
+                "break; copy it anew."
+            )
         self.url = url.rstrip("/")
         self.token = token
         self.tls = _tls(self.url)

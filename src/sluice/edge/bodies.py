@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,16 +44,22 @@ class BodyCap:
             await self._app(scope, receive, send)
             return
         scope[_SCOPE_KEY] = self._cap
-        total = 0
+        announced = _announced(Headers(scope=scope))
+        read = 0
 
-        async def counted() -> Message:
-            nonlocal total
-            message = await receive()
-            total += len(message.get("body", b""))
-            if total > scope[_SCOPE_KEY]:
+        def check(size: int) -> None:
+            limit = scope[_SCOPE_KEY]
+            if size > limit:
                 # An HTTPException, because FastAPI turns other errors met while it
                 # reads a body into a plain 400.
-                raise HTTPException(413, _detail(scope[_SCOPE_KEY]))
+                raise HTTPException(413, _detail(limit))
+
+        async def counted() -> Message:
+            nonlocal read
+            check(announced)
+            message = await receive()
+            read += len(message.get("body", b""))
+            check(read)
             return message
 
         await self._app(scope, counted, send)
@@ -61,8 +68,7 @@ class BodyCap:
 def allow(request: Request, limit: int) -> None:
     """Let this request's body be up to ``limit`` bytes; refuse a larger announced one."""
     request.scope[_SCOPE_KEY] = limit
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+    if _announced(request.headers) > limit:
         raise TooLargeError(_detail(limit), limit=limit)
 
 
@@ -99,8 +105,8 @@ async def body_to_file(
         async for piece in request.stream():
             await writer.add(piece)
         await writer.flush()
-        announced = request.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) != writer.size:
+        announced = _announced(request.headers)
+        if announced not in {0, writer.size}:
             raise InvalidInputError(
                 f"The body ended after {writer.size} of {announced} bytes; send it again."
             )
@@ -141,6 +147,12 @@ class _Writer:
         self._file.write(data)
         self.sha256.update(data)
         self.md5.update(data)
+
+
+def _announced(headers: Headers) -> int:
+    """Bytes that the body will have; 0 where it is not said."""
+    given = headers.get("content-length", "")
+    return int(given) if given.isascii() and given.isdigit() else 0
 
 
 def _detail(limit: int) -> str:

@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
-from sluice.base.errors import RateLimitedError, SluiceError, UnauthorizedError
+from sluice.base.errors import (
+    RateLimitedError,
+    SluiceError,
+    TooLargeError,
+    UnauthorizedError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:sluice:problem:"
@@ -25,6 +31,9 @@ _CODES = {
     413: "too_large",
     415: "unsupported_media_type",
 }
+_TITLES = {413: TooLargeError.title}
+# what FastAPI says of a body whose bytes are no text, or too deep or too long a number
+_UNREADABLE = "There was an error parsing the body"
 _logger = structlog.get_logger(__name__)
 
 Member = str | int | float | None | list[dict[str, str]]
@@ -79,6 +88,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SluiceError, _on_sluice_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -93,10 +103,7 @@ async def _on_sluice_error(connection: Request, error: Exception) -> Response:
 async def _on_validation_error(connection: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    faults = [
-        {"field": _field(fault["loc"]), "message": str(fault["msg"])}
-        for fault in error.errors()
-    ]
+    faults = [_fault(fault) for fault in error.errors()]
     first = faults[0] if faults else {"field": "body", "message": "cannot be read"}
     return problem(
         status=422,
@@ -106,6 +113,20 @@ async def _on_validation_error(connection: Request, error: Exception) -> Respons
         + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""),
         extra={"errors": faults},
     )
+
+
+def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with one field; what is no JSON at all is the body's fault."""
+    if fault["type"] == "json_invalid":
+        reason = fault.get("ctx", {}).get("error", "it cannot be read")
+        return {
+            "field": "body",
+            "message": f"This is no JSON: {reason}, at character {fault['loc'][-1]}",
+        }
+    return {
+        "field": _field(fault["loc"]),
+        "message": str(fault["msg"]).removeprefix("Value error, "),
+    }
 
 
 def _field(location: tuple[str | int, ...]) -> str:
@@ -119,6 +140,8 @@ async def _on_http_exception(connection: Request, error: Exception) -> Response:
         raise error
     status = error.status_code
     detail = str(error.detail)
+    if status == HTTPStatus.BAD_REQUEST and detail == _UNREADABLE:
+        detail = "The body cannot be read; send JSON in UTF-8."
     if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"There is nothing at {connection.url.path}; check the path."
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -126,9 +149,19 @@ async def _on_http_exception(connection: Request, error: Exception) -> Response:
     return problem(
         status=status,
         code=_CODES.get(status, "error"),
-        title=HTTPStatus(status).phrase,
+        title=_TITLES.get(status, HTTPStatus(status).phrase),
         detail=detail,
         headers=error.headers,
+    )
+
+
+async def _on_disconnect(connection: Request, error: Exception) -> Response:
+    """Nobody is there to read the answer; it is for the counters."""
+    return problem(
+        status=400,
+        code="bad_request",
+        title="Bad request",
+        detail="The connection was closed before the body was whole; send it again.",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from starlette.types import Scope
 from typing_extensions import override
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
@@ -92,6 +92,13 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         scope = getattr(self, "scope", None)
         if scope is not None:
             scope["extensions"][EXTENSION] = {"connection": self}
+
+    @override
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.close_sent and self.initial_response is not None:
+            # refused with an HTTP answer: the handshake is over, and not for want of one
+            self.handshake_complete = True
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:

@@ -14,7 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from sluice.wire.chunk import Chunk, decode_chunks, encode_chunk
+import msgspec
+
+from sluice.logs.levels import unmarked
+from sluice.wire.chunk import UNMARKED, Chunk, decode_chunks, encode_chunk
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -110,7 +113,7 @@ class ArchiveWriter:
             self._end = chunk.end
             self._next_line = chunk.next_line
             self._first = self._first or chunk
-            encoded = encode_chunk(chunk)
+            encoded = encode_chunk(_flagged(chunk))
             self._pending.append(encoded)
             self._pending_bytes += len(encoded)
             if self._pending_bytes >= FRAME_BYTES:
@@ -164,6 +167,13 @@ class ArchiveWriter:
         self._file.write(frame)
         self._position += len(frame)
         self._pending, self._pending_bytes, self._first = [], 0, None
+
+
+def _flagged(chunk: Chunk) -> Chunk:
+    """Most chunks have no marked line; readers need not look for one again and again."""
+    if not chunk.data or not unmarked(chunk.data):
+        return chunk
+    return msgspec.structs.replace(chunk, flags=chunk.flags | UNMARKED)
 
 
 def read_footer(tail: bytes) -> Footer:

@@ -1,18 +1,20 @@
 """Encodes a stretch of a log's past for a reader that is behind."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from sluice.logs.dialects import Dialect, Segment, segment_of_bytes
-from sluice.logs.history import LogView
 from sluice.logs.lines import Assembler, Run
 from sluice.logs.model import Position
 from sluice.wire.chunk import Chunk
 
 BLOCK_BYTES = 256 * 1024
 
+Read = Callable[[int, int], Awaitable[list[Chunk]]]
+"""Chunks from an offset, about so many bytes (`history.LogView.read`)."""
+
 
 async def read_block(
-    view: LogView, dialect: Dialect, start: Position, *, stop: int, ended: bool
+    read: Read, dialect: Dialect, start: Position, *, stop: int, ended: bool
 ) -> list[Segment]:
     """Segments from ``start``, about 256 KiB, none beyond ``stop``.
 
@@ -21,16 +23,16 @@ async def read_block(
     whole.
     """
     if dialect.by_bytes:
-        chunks = await view.read(start.offset, min(BLOCK_BYTES, stop - start.offset))
+        chunks = await read(start.offset, min(BLOCK_BYTES, stop - start.offset))
         return cut_bytes(chunks, start.offset, stop)
     runs: list[Run] = []
     assembler = Assembler(start)
     while not runs and assembler.head < stop:
         at = assembler.head
-        chunks = await view.read(at, min(BLOCK_BYTES, stop - at))
-        for chunk in chunks:
+        chunks = await read(at, min(BLOCK_BYTES, stop - at))
+        for chunk, following in _with_following(chunks):
             if chunk.offset < stop:
-                runs += assembler.feed(chunk)
+                runs += assembler.feed(chunk, following)
         if assembler.head == at:
             break
     if ended and assembler.head >= stop:
@@ -62,7 +64,15 @@ def _slice(chunk: Chunk, start: int, stop: int) -> Chunk:
         chunk.captured_us,
         data[start - chunk.offset : stop - chunk.offset],
         chunk.meta,
+        chunk.flags,
     )
+
+
+def _with_following(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, int | None]]:
+    """Each chunk with the first line of the one behind it: newlines need not be counted."""
+    for at, chunk in enumerate(chunks):
+        last = at + 1 == len(chunks)
+        yield chunk, None if last else chunks[at + 1].first_line
 
 
 def _until(runs: Sequence[Run], stop: int) -> list[Run]:

@@ -15,7 +15,7 @@ from sluice.logs.levels import Level, default_level, marked_lines
 from sluice.logs.lines import Run
 from sluice.wire.chunk import Chunk, Source
 from sluice.wire.events import Note, StageBegin, StageEnd
-from sluice.wire.frames import text_message
+from sluice.wire.frames import text_message, text_message_pieces
 from sluice.wire.stream import Frame, StageMarker, encode_frame
 
 FRAME_BYTES = 128 * 1024
@@ -115,7 +115,7 @@ def _batch_body(run: Run) -> bytes:
         return _marker(run)
     text = run.text
     level = default_level(run.source, run.event)
-    marks = marked_lines(text, level)
+    marks = [] if run.unmarked else marked_lines(text, level)
     if not marks:
         return _batch_lines(run, text, level)
     bodies = []
@@ -135,46 +135,51 @@ def _batch_lines(run: Run, text: bytes, level: Level) -> bytes:
     what stands for newlines in it is replaced by what stands between two lines.
     """
     milliseconds = run.captured_us // 1000
-    head = f'[{milliseconds},"{_NAMES[run.source]}","{level.value}","'.encode()
-    between = b'"],' + head
+    head = f'[{milliseconds},"{_NAMES[run.source]}","{level.value}",'.encode()
     if _NEWLINE_STANDIN in text:
+        between = b"]," + head
         lines = text.decode("utf-8", "replace").split("\n")
-        escaped = between.join(_encode(line)[1:-1] for line in lines)
-    else:
-        marked = text.replace(b"\n", _NEWLINE_STANDIN).decode("utf-8", "replace")
-        escaped = _encode(marked)[1:-1].replace(_NEWLINE_STANDIN, between)
-    return head + escaped + b'"]'
+        return head + between.join(map(_encode, lines)) + b"]"
+    between = b'"],' + head + b'"'
+    marked = text.replace(b"\n", _NEWLINE_STANDIN).decode("utf-8", "replace")
+    return b"".join((head, _encode(marked).replace(_NEWLINE_STANDIN, between), b"]"))
 
 
-def _batches(segments: Sequence[Segment]) -> Iterator[tuple[bytes, int]]:
-    """Frames of segments in order, each with the number of its last line."""
+def _batches(segments: Sequence[Segment]) -> Iterator[tuple[list[bytes], int]]:
+    """Frames of segments in order, in pieces, each with the number of its last line."""
     at = 0
     while at < len(segments):
         first = segments[at]
         if first.alone:
-            yield first.body, first.next_line - 1
+            yield [first.body], first.next_line - 1
             at += 1
             continue
-        bodies = []
+        # its place is kept for the head, which says how far the frame reaches
+        pieces = [b""]
         size = 0
         while at < len(segments) and not segments[at].alone and size < FRAME_BYTES:
-            bodies.append(segments[at].body)
+            pieces += (segments[at].body, b",")
             size += len(segments[at].body)
             at += 1
         following = segments[at - 1].next_line
-        head = b'{"type":"batch","first_line":%d,"next_line":%d,"lines":[' % (
+        pieces[0] = b'{"type":"batch","first_line":%d,"next_line":%d,"lines":[' % (
             first.first_line,
             following,
         )
-        yield head + b",".join(bodies) + b"]}", following - 1
+        pieces[-1] = b"]}"
+        yield pieces, following - 1
 
 
 def _wrap_batch(segments: Sequence[Segment]) -> bytes:
-    return b"".join(text_message(frame) for frame, _ in _batches(segments))
+    return b"".join(
+        piece
+        for pieces, _ in _batches(segments)
+        for piece in text_message_pieces(pieces)
+    )
 
 
 def _wrap_batch_sse(segments: Sequence[Segment]) -> bytes:
-    return b"".join(_sse(frame, line) for frame, line in _batches(segments))
+    return b"".join(_sse(b"".join(pieces), line) for pieces, line in _batches(segments))
 
 
 # --- live -------------------------------------------------------------------

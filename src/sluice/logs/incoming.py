@@ -13,6 +13,10 @@ MAX_PAYLOAD = 2 * MAX_DATA
 
 _PREFIX = struct.Struct("<QQ")
 PREFIX_SIZE = _PREFIX.size
+_MAX_NUMBER = 2**63 - 1
+"""The largest number that the databases take."""
+_MAX_CAPTURED_US = 253_402_300_000_000_000
+"""A moment before the end of the year 9999, the last that a time can show."""
 _WRITERS = frozenset({Source.STDOUT, Source.STDERR, Source.AGENT})
 
 
@@ -72,6 +76,8 @@ def checked_unit(
         _refuse_foreign(chunk)
         at += len(chunk.data)
         line += chunk.data.count(b"\n")
+        if max(at, line) > _MAX_NUMBER or chunk.captured_us > _MAX_CAPTURED_US:
+            raise BrokenUploadError("a place or a time that cannot be stored")
     return Unit(task_id, epoch, offset, first_line, at, line, chunks)
 
 

@@ -1,11 +1,12 @@
 """Readers of one watched log in one wire form: cursors, served from the past, the ring or a flush."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from sluice.base.errors import SluiceError
 from sluice.edge.gate import Gate
-from sluice.logs.blocks import cut_bytes, read_block
+from sluice.logs.blocks import BLOCK_BYTES, cut_bytes, read_block
 from sluice.logs.dialects import Dialect, Segment
 from sluice.logs.history import DamagedLogError, LogView
 from sluice.logs.lines import Run
@@ -17,6 +18,7 @@ from sluice.wire.stream import Completed
 
 RING_READ_BYTES = 256 * 1024
 PUSH_BYTES = 1024 * 1024
+SLICE_SECONDS = 0.005
 
 Push = Callable[[bytes], bool]
 """Writes a payload at once; False where the reader is full now and wants no more."""
@@ -45,6 +47,64 @@ class Followed(Protocol):
         """What is counted."""
         ...
 
+    def spawn(
+        self, work: Coroutine[None, None, list[Chunk] | None]
+    ) -> "asyncio.Task[list[Chunk] | None]":
+        """Do ``work`` beside; it does not fail. The tails' own task group is its owner."""
+        ...
+
+
+class ReadAhead:
+    """Fetches a reader's next block while its last one is encoded and written.
+
+    Only a reader that has taken two blocks in a row gets this: one that hangs holds
+    nothing.
+    """
+
+    __slots__ = ("_at", "_coming", "_expected", "_tail")
+
+    def __init__(self, tail: Followed) -> None:
+        self._tail = tail
+        self._expected = -1
+        self._at = -1
+        self._coming: asyncio.Task[list[Chunk] | None] | None = None
+
+    async def read(self, offset: int, budget: int) -> list[Chunk]:
+        """Chunks from ``offset``, as `LogView.read` gives them."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            if self._at == offset:
+                chunks = await coming
+                if chunks:
+                    return chunks
+            coming.cancel()
+        return await self._tail.view.read(offset, budget)
+
+    def expect(self, offset: int, stop: int) -> None:
+        """The reader will come back for ``offset``, if it is not at ``stop`` by then."""
+        again, self._expected = self._expected >= 0, offset
+        if again and self._coming is None and offset < stop:
+            self._at = offset
+            self._coming = self._tail.spawn(
+                self._fetch(offset, min(BLOCK_BYTES, stop - offset))
+            )
+
+    def rest(self) -> None:
+        """The reader is near: it needs nothing fetched."""
+        self._expected = -1
+
+    def forget(self) -> None:
+        """Nobody comes back."""
+        if self._coming is not None:
+            self._coming.cancel()
+            self._coming = None
+
+    async def _fetch(self, offset: int, budget: int) -> list[Chunk] | None:
+        try:
+            return await self._tail.view.read(offset, budget)
+        except Exception:  # noqa: BLE001 - who asks for it meets the fault in the open
+            return None
+
 
 class Reader:
     """One cursor on a log in one wire form.
@@ -56,6 +116,7 @@ class Reader:
     """
 
     __slots__ = (
+        "_ahead",
         "_backlog",
         "_lane",
         "_stopped",
@@ -73,6 +134,7 @@ class Reader:
         self.push: Push | None = None
         self._lane = lane
         self._wake = Gate()
+        self._ahead = ReadAhead(tail)
         self._backlog: bytes | None = None
         self._stopped = False
 
@@ -100,6 +162,8 @@ class Reader:
             segments = lane.ring.after(self.offset, RING_READ_BYTES)
             if not segments and self.offset < lane.ring.end:
                 segments = await self._past()
+            elif segments:
+                self._ahead.rest()
             if segments:
                 return self._given(segments)
             if self.tail.end is not None:
@@ -127,6 +191,7 @@ class Reader:
     def stop(self) -> None:
         """Nobody wants more of it: `next` returns None from now on."""
         self._stopped = True
+        self._ahead.forget()
         self.wake()
 
     def wake(self) -> None:
@@ -137,11 +202,12 @@ class Reader:
     async def _past(self) -> list[Segment]:
         """What lies between here and the ring."""
         lane = self._lane
+        stop = lane.ring.boundary(self.offset)
         segments = await read_block(
-            self.tail.view,
+            self._ahead.read,
             lane.dialect,
             Position(self.offset, self.line),
-            stop=lane.ring.boundary(self.offset),
+            stop=stop,
             ended=self.tail.end is not None,
         )
         if not segments:
@@ -150,6 +216,7 @@ class Reader:
                 " cannot be read."
             )
         lane.ring.put_before(segments)
+        self._ahead.expect(segments[-1].end, stop)
         return segments
 
     def _given(self, segments: list[Segment]) -> bytes:
@@ -178,8 +245,10 @@ class Lane:
         near = [reader.offset for reader in self.readers if reader.offset >= start]
         return min(near, default=None)
 
-    def take(self, runs: list[Run], chunks: list[Chunk], head: Position) -> bytes:
-        """Encode what is new and give it to the readers at the head; what they got.
+    def take(
+        self, runs: list[Run], chunks: list[Chunk], head: Position
+    ) -> list[Segment]:
+        """Encode what is new and keep it in the ring.
 
         Where no reader is near, nothing is encoded: who comes later reads the past.
         """
@@ -187,19 +256,33 @@ class Lane:
         end = chunks[-1].end if self.dialect.by_bytes else head.offset
         if needed is None:
             self.ring.clear(end)
-            return b""
+            return []
         segments = (
             cut_bytes(chunks, self.ring.end, end)
             if self.dialect.by_bytes
             else self.dialect.segments(runs)
         )
-        if not segments:
-            return b""
         self.ring.extend(segments, needed=needed)
+        return segments
+
+    async def hand_out(self, segments: list[Segment]) -> int:
+        """Give the newest segments to all readers at the head; the payload's size.
+
+        With thousands of readers this takes many milliseconds: others get their turn
+        between them.
+        """
         payload = self.dialect.wrap(segments)
+        start, last = segments[0].start, segments[-1]
+        clock = asyncio.get_running_loop().time
+        pause_at = clock() + SLICE_SECONDS
         for reader in list(self.at_head):
-            if reader.offset == segments[0].start:
-                reader.deliver(payload, segments[-1])
-            else:
+            if reader not in self.at_head:
+                continue
+            if reader.offset == start:
+                reader.deliver(payload, last)
+            elif reader.offset != last.end:
                 reader.wake()
-        return payload
+            if clock() >= pause_at:
+                await asyncio.sleep(0)
+                pause_at = clock() + SLICE_SECONDS
+        return len(payload)

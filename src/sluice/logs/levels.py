@@ -81,6 +81,12 @@ def marked_lines(text: bytes, default: Level) -> list[tuple[int, int, Level]]:
     ]
 
 
+def unmarked(text: bytes) -> bool:
+    """Whether no line of the text says how grave it is."""
+    patterns = (*(pattern for pattern, _ in _LEADING), *_ANYWHERE)
+    return not any(pattern.search(text) for pattern in patterns)
+
+
 def _marks(text: bytes) -> Iterator[tuple[int, int, int, Level]]:
     for pattern, level in _LEADING:
         for begin, end, match in _first_in_lines(pattern, text):

@@ -3,7 +3,7 @@
 import msgspec
 
 from sluice.logs.model import Position
-from sluice.wire.chunk import Chunk, Source
+from sluice.wire.chunk import UNMARKED, Chunk, Source
 from sluice.wire.events import Event
 
 SHOWN_BYTES = 16 * 1024 * 1024
@@ -22,6 +22,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
         source: who wrote the first line's first byte.
         text: the lines with a newline between them, none at the end.
         event: the event whose lines these are, or None for output.
+        unmarked: whether no line is known to say how grave it is.
     """
 
     start: int
@@ -32,6 +33,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     source: Source
     text: bytes
     event: Event | None = None
+    unmarked: bool = False
 
     def until(self, stop: int) -> "Run":
         """The part before byte ``stop``, which is the start of a line inside the run."""
@@ -79,8 +81,11 @@ class Assembler:
         """Byte offset just after what was taken in."""
         return self._head
 
-    def feed(self, chunk: Chunk) -> list[Run]:
+    def feed(self, chunk: Chunk, following: int | None = None) -> list[Run]:
         """Take the next chunk in and give the runs that are whole now.
+
+        ``following`` is the number of the line in which the byte after the chunk stands,
+        where that is known without counting.
 
         Raises:
             ValueError: the chunk does not follow the last one.
@@ -99,7 +104,9 @@ class Assembler:
         event = event_of(chunk)
         last = data.rfind(b"\n")
         if last >= 0:
-            self._take(chunk, data[:last], event, runs)
+            if following is None:
+                following = self._line + data.count(b"\n")
+            self._take(chunk, data[:last], following, event, runs)
             data = data[last + 1 :]
         if data:
             if not self._held:
@@ -125,10 +132,14 @@ class Assembler:
         return data[newline + 1 :]
 
     def _take(
-        self, chunk: Chunk, text: bytes, event: Event | None, runs: list[Run]
+        self,
+        chunk: Chunk,
+        text: bytes,
+        next_line: int,
+        event: Event | None,
+        runs: list[Run],
     ) -> None:
         end = self._start + len(text) + 1
-        next_line = self._line + text.count(b"\n") + 1
         run = Run(
             self._start,
             end,
@@ -138,6 +149,7 @@ class Assembler:
             chunk.source,
             text,
             event,
+            bool(chunk.flags & UNMARKED),
         )
         runs.append(run)
         self._start, self._line = end, next_line

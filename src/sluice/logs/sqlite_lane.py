@@ -181,13 +181,13 @@ class SqliteChunkLane:
     # --- in the thread beside it ---
 
     def _checkpoint(self) -> bool:
-        """Copy what is there; True where the log is long and was written meanwhile."""
+        """Copy what is there; True where the log is long, so that it should begin anew."""
         if self._checkpointer is None:
             self._checkpointer = self._connect()
         self._uncopied = 0
         rows = self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        _, pages, copied = rows[0]
-        return bool(copied < pages and pages * PAGE_BYTES > RESTART_BYTES)
+        pages: int = rows[0][1]
+        return pages * PAGE_BYTES > RESTART_BYTES
 
     def _close_checkpointer(self) -> None:
         if self._checkpointer is not None:

@@ -8,6 +8,7 @@ it is made. Nothing is ever queued for a reader, so a slow one is simply further
 import asyncio
 import random
 from collections import deque
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 import structlog
@@ -18,7 +19,7 @@ from sluice.base.errors import SluiceError, UnavailableError
 from sluice.base.ids import TaskId
 from sluice.events.hub import Hub, Subscription
 from sluice.events.topics import log_topic, task_topic, watch_topic
-from sluice.logs.dialects import DIALECTS, DialectName
+from sluice.logs.dialects import DIALECTS, DialectName, Segment
 from sluice.logs.history import History, LogView
 from sluice.logs.lane import Lane, Reader
 from sluice.logs.lines import Assembler, Run, event_of
@@ -41,6 +42,11 @@ RETRY_SECONDS = 1.0
 _logger = structlog.get_logger(__name__)
 
 
+Spawn = Callable[
+    [Coroutine[None, None, list[Chunk] | None]], "asyncio.Task[list[Chunk] | None]"
+]
+
+
 @dataclass(frozen=True, slots=True)
 class TailParts:
     """What every tail of a server shares."""
@@ -61,7 +67,8 @@ class Tail:
         failure: why nothing more will come, where that is so.
     """
 
-    def __init__(self, parts: TailParts, task_id: TaskId) -> None:
+    def __init__(self, parts: TailParts, task_id: TaskId, spawn: Spawn) -> None:
+        self._spawn = spawn
         self.parts = parts
         self.task_id = task_id
         self.end: Completed | None = None
@@ -122,8 +129,15 @@ class Tail:
         lane.readers.add(reader)
         return reader
 
+    def spawn(
+        self, work: Coroutine[None, None, list[Chunk] | None]
+    ) -> "asyncio.Task[list[Chunk] | None]":
+        """Do ``work``, which does not fail, beside."""
+        return self._spawn(work)
+
     def leave(self, reader: Reader) -> None:
         """A reader has gone."""
+        reader.stop()
         for name, lane in list(self._lanes.items()):
             lane.readers.discard(reader)
             lane.at_head.pop(reader, None)
@@ -230,7 +244,7 @@ class Tail:
             changes.notify()
             return 0.0
         if chunks:
-            self._flush(chunks)
+            await self._flush(chunks)
             if self._fresh or self._missed:
                 changes.notify()
             # the readers' writes are made before this comes back
@@ -270,7 +284,7 @@ class Tail:
         self._fresh_bytes -= size
         return chunks
 
-    def _flush(self, chunks: list[Chunk]) -> None:
+    async def _flush(self, chunks: list[Chunk]) -> None:
         runs: list[Run] = []
         for chunk in chunks:
             runs += self._assembler.feed(chunk)
@@ -282,22 +296,20 @@ class Tail:
             self.end = Completed(at, event.status)
         self._bytes_head = last.end
         head = self._assembler.position
-        for lane in list(self._lanes.values()):
-            at_head = len(lane.at_head)
-            payload = lane.take(runs, chunks, head)
-            if payload:
-                self._count(payload, runs or chunks, at_head)
+        new = [(lane, lane.take(runs, chunks, head)) for lane in self._lanes.values()]
+        for lane, segments in new:
+            if segments:
+                readers = len(lane.at_head)
+                self._count(segments, await lane.hand_out(segments), readers)
         if self.end is not None:
             self._wake_all()
 
-    def _count(
-        self, payload: bytes, new: list[Run] | list[Chunk], readers: int
-    ) -> None:
-        lines = new[-1].next_line - new[0].first_line
-        metrics = self.parts.metrics
-        metrics.delivered(lines=lines, size=len(payload), readers=readers)
+    def _count(self, segments: list[Segment], size: int, readers: int) -> None:
+        first, last = segments[0], segments[-1]
+        lines = last.next_line - first.first_line
+        self.metrics.delivered(lines=lines, size=size, readers=readers)
         now = to_micros(self.parts.clock.now())
-        metrics.lag((now - new[0].captured_us) / 1_000_000)
+        self.metrics.lag((now - first.captured_us) / 1_000_000)
 
     def _finish(self, record: LogRecord) -> None:
         at = record.sealed_at or self.parts.clock.now()

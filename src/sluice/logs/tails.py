@@ -111,7 +111,9 @@ class Tails:
             )
         tail = self._tails.get(task_id)
         if tail is None:
-            tail = self._tails[task_id] = Tail(self._parts, task_id)
+            tail = self._tails[task_id] = Tail(
+                self._parts, task_id, self._group.create_task
+            )
             self._pumps[task_id] = self._group.create_task(
                 tail.run(), name=f"tail {task_id}"
             )

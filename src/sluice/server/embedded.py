@@ -3,6 +3,7 @@
 from sluice.agents.actions import create_pool, list_pools
 from sluice.agents.model import Pool
 from sluice.auth.actions import (
+    FIRST_ORGANIZATION,
     create_organization,
     create_pool_token,
     get_organization,
@@ -16,7 +17,7 @@ from sluice.server.concepts import Concepts
 from sluice.server.parts import Parts
 from sluice.wire.resources import PoolInput
 
-ORGANIZATION = "default"
+ORGANIZATION = FIRST_ORGANIZATION
 POOL = "default-pool"
 TOKEN_NAME = "up"  # noqa: S105 - a name
 LOCAL_SECONDS = 24 * 3600.0

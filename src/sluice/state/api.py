@@ -9,7 +9,7 @@ from sluice.auth.model import Principal
 from sluice.auth.policy import Permission
 from sluice.base.errors import NotFoundError
 from sluice.base.ids import StateVersionId, WorkspaceId
-from sluice.base.paging import MAX_LIMIT, Page
+from sluice.base.paging import MAX_LIMIT, MAX_OFFSET, Page
 from sluice.edge.bodies import read_body
 from sluice.state import actions
 from sluice.state.actions import StateDeps
@@ -38,7 +38,7 @@ def _add_of_workspace(router: APIRouter, deps: StateDeps) -> None:
         workspace_id: str,
         _: Reader,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
     ) -> list[resources.StateVersion]:
         """A workspace's state versions, newest first; one of size 0 says "deleted"."""
         found = await actions.list_state_versions(

@@ -9,7 +9,7 @@ from sluice.auth.model import Principal
 from sluice.auth.policy import Permission
 from sluice.base.errors import NotFoundError
 from sluice.base.ids import TaskId, WorkspaceId
-from sluice.base.paging import MAX_LIMIT, Page
+from sluice.base.paging import MAX_LIMIT, MAX_OFFSET, Page
 from sluice.tasks import actions, task_data
 from sluice.tasks.actions import TaskDeps, TaskListing
 from sluice.tasks.model import Task
@@ -23,7 +23,7 @@ Planner = Annotated[Principal, Depends(require(Permission.PLAN))]
 Applier = Annotated[Principal, Depends(require(Permission.APPLY))]
 Keeper = Annotated[Principal, Depends(require(Permission.ADMIN_WORKSPACE))]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
-Offset = Annotated[int, Query(ge=0)]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 
 
 def build_router(deps: TaskDeps) -> APIRouter:

@@ -214,7 +214,7 @@ def _abandoned(task: Task, now: datetime, lost: WriteAgentLost) -> Step:
         task,
         TaskState.CANCELED,
         now,
-        reason=f"force-{_canceled(task)}; the agent was lost during apply",
+        reason=f"{_canceled(task)}; the agent was lost during apply",
         first=(lost, MarkDiverged(text)),
     )
 
@@ -378,7 +378,8 @@ def _lease(task: Task) -> Lease:
 
 
 def _canceled(task: Task) -> str:
-    return f"canceled {task.cancel_reason}"
+    force = "force-" if task.cancel is CancelKind.FORCE_CANCEL else ""
+    return f"{force}canceled {task.cancel_reason}"
 
 
 def _by(actor: str, reason: str) -> str:

@@ -51,9 +51,10 @@ def stream_query(connection: HTTPConnection) -> StreamQuery:
         raise InvalidInputError(
             f"format is {given!r}; give `live` or `batch`."
         ) from None
-    after = connection.headers.get("last-event-id") or params.get("after")
+    seen = connection.headers.get("last-event-id")
+    name, after = ("Last-Event-ID", seen) if seen else ("after", params.get("after"))
     return StreamQuery(
-        after=None if after is None else whole_number("after", after),
+        after=None if after is None else whole_number(name, after),
         form=form,
         acknowledges=params.get("ack") == "1",
     )

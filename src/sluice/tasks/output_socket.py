@@ -217,7 +217,7 @@ class Viewing:
             return
         try:
             said = _acknowledgements.decode(message)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if said.type == "ack":
             self._window.acknowledged(said.line)

@@ -12,6 +12,7 @@ from sluice.base.errors import ConflictError, FencedError, NotFoundError, Sluice
 from sluice.base.ids import LeaseId, TaskId, new_lease_id
 from sluice.base.transactions import Tx
 from sluice.events.topics import task_topic
+from sluice.logs.lines import event_of
 from sluice.tasks import stages as stage_rules
 from sluice.tasks.changes import Change, happen, locked, tell
 from sluice.tasks.deps import TaskDeps
@@ -182,7 +183,7 @@ async def record_events(
         (event, chunk.captured_us)
         for chunk in chunks
         if chunk.kind is Kind.EVENT and chunk.source is Source.AGENT
-        for event in (chunk.event,)
+        for event in (event_of(chunk),)
         if isinstance(event, StageBegin | StageEnd | Note)
     ]
     if not events:
@@ -272,6 +273,9 @@ async def finish_phase(deps: TaskDeps, *, task_id: TaskId, result: PhaseResult) 
         for report in result.stages:
             stage = _reported(record.phase, report)
             await deps.store.put_stage(tx, task_id, stage)
+            if report.outcome is StageOutcome.FAILED:
+                # the log's own word for it may be on its way still
+                task = replace(task, stage=report.stage)
         ended = PhaseEnded(
             outcome=result.outcome,
             error=result.error,

@@ -114,7 +114,7 @@ def _agents_reason(pool: PoolFacts) -> str:
         return (
             f"no agent of pool {pool.name} is free" if pool.name else "no agent is free"
         )
-    return "an agent is about to take it"
+    return "waits for an agent to take it"
 
 
 def ordinal(number: int) -> str:

@@ -150,7 +150,7 @@ def read_plan(content: bytes) -> PlanJson:
     """
     try:
         plan = _decoder.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlanJsonError(f"not a plan JSON: {error}") from error
     managed = [item for item in plan.resource_changes if item.mode == "managed"]
     mask = _Mask(plan)

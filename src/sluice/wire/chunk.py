@@ -18,6 +18,9 @@ MAX_LIVE = 64 * 1024
 MAX_CATCH_UP = 256 * 1024
 MAX_DATA = 1024 * 1024
 
+UNMARKED = 1
+"""Flag: no line of the chunk says how grave it is; found out once, where it is archived."""
+
 _HEADER = struct.Struct("<HBBHHIQQQI")
 HEADER_SIZE = _HEADER.size
 
@@ -53,6 +56,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         captured_us: capture time, microseconds since 1970 UTC.
         data: the bytes, already masked; empty only for the `end` event.
         meta: the event as JSON, empty for output.
+        flags: what is known of the bytes beforehand (`UNMARKED`); readers may ignore it.
     """
 
     offset: int
@@ -62,6 +66,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     captured_us: int
     data: bytes
     meta: bytes = b""
+    flags: int = 0
 
     @property
     def end(self) -> int:
@@ -107,6 +112,7 @@ def placed(chunk: Chunk, *, offset: int, first_line: int) -> Chunk:
         chunk.captured_us,
         chunk.data,
         chunk.meta,
+        chunk.flags,
     )
 
 
@@ -117,7 +123,7 @@ def encode_chunk(chunk: Chunk) -> bytes:
         chunk.kind,
         chunk.source,
         len(chunk.meta),
-        0,
+        chunk.flags,
         len(chunk.data),
         chunk.offset,
         chunk.first_line,
@@ -146,14 +152,17 @@ def decode_chunk(buffer: bytes, at: int = 0) -> tuple[Chunk, int]:
         ChunkError: too few bytes, no chunk, or a checksum that does not fit.
     """
     end = at + chunk_size(buffer, at)
-    _, kind, source, meta_len, _, _, offset, line, captured, crc = _unpack(buffer, at)
+    header = _unpack(buffer, at)
+    _, kind, source, meta_len, flags, _, offset, line, captured, crc = header
     if len(buffer) < end:
         raise ChunkError(f"chunk at byte {at} is cut short")
     body = at + HEADER_SIZE
     meta = bytes(buffer[body : body + meta_len])
     data = bytes(buffer[body + meta_len : end])
     try:
-        chunk = Chunk(offset, line, Source(source), Kind(kind), captured, data, meta)
+        chunk = Chunk(
+            offset, line, Source(source), Kind(kind), captured, data, meta, flags
+        )
     except ValueError as error:
         raise ChunkError(f"chunk at byte {at}: {error}") from error
     if chunk.crc() != crc:

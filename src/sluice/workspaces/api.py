@@ -8,7 +8,7 @@ from sluice.auth.guard import require
 from sluice.auth.model import Principal
 from sluice.auth.policy import Permission
 from sluice.base.ids import VariableId, WorkspaceId
-from sluice.base.paging import MAX_LIMIT, Page
+from sluice.base.paging import MAX_LIMIT, MAX_OFFSET, Page
 from sluice.wire import resources
 from sluice.wire.resources import (
     ReasonInput,
@@ -42,7 +42,7 @@ def _add_workspaces(router: APIRouter, deps: WorkspaceDeps) -> None:
         _: Reader,
         name: str | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
     ) -> list[resources.Workspace]:
         """An organization's workspaces by name; `name` finds one."""
         found = await actions.list_workspaces(

@@ -6,6 +6,9 @@ from sluice.base.errors import InvalidInputError
 from sluice.terraform.versions import parse_constraint
 from sluice.wire.resources import VariableCategory
 
+# Linux starts no program with a longer `key=value` in its environment (MAX_ARG_STRLEN)
+_ENVIRONMENT_BYTES = 128 * 1024 - 1
+
 
 def working_directory(text: str) -> str:
     """``text`` as a plain relative path; empty for the root.
@@ -50,4 +53,18 @@ def variable_kind(category: VariableCategory, *, hcl: bool) -> None:
         raise InvalidInputError(
             "hcl: an environment variable is plain text; use the category `terraform` "
             "for an HCL value."
+        )
+
+
+def variable_size(category: VariableCategory, key: str, value: str) -> None:
+    """Refuse an environment variable with which no program could be started.
+
+    Raises:
+        InvalidInputError: it is too long.
+    """
+    size = len(f"{key}={value}".encode())
+    if category is VariableCategory.ENV and size > _ENVIRONMENT_BYTES:
+        raise InvalidInputError(
+            f"value: an environment variable may have at most {_ENVIRONMENT_BYTES} bytes "
+            f"with its name, and {key} has {size}; use a terraform variable for more."
         )

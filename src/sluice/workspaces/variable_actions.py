@@ -19,8 +19,10 @@ async def add_variable(
 
     Raises:
         ConflictError: there is one of this category and key.
+        InvalidInputError: it could not be used.
     """
     settings_check.variable_kind(given.category, hcl=given.hcl)
+    settings_check.variable_size(given.category, given.key, given.value)
     empty = Variable(
         id=new_variable_id(),
         workspace_id=workspace_id,
@@ -95,6 +97,7 @@ def _changed(deps: WorkspaceDeps, old: Variable, patch: VariablePatch) -> Variab
             "send a new value with the change."
         )
     value = value_of(deps.keyring, old) if patch.value is None else patch.value
+    settings_check.variable_size(old.category, old.key, value)
     changed = replace(
         old,
         hcl=hcl,
