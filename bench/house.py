@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+
 from bench.measure import ROOT, ViewerProcess
 from tests.e2e.stack import Stack
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Backing
 from tests.tasks.world import World, make_world
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.tasks.world import BOTH, ORG, POOL, World
 
 from sluice.agents import actions
 from sluice.auth.authenticator import Authenticator
@@ -24,6 +23,7 @@ from sluice.wire.agent import (
     Slots,
 )
 from sluice.wire.resources import AgentState, PoolInput, TokenInput
+from tests.tasks.world import BOTH, ORG, POOL, World
 
 CALLER = PoolPrincipal(POOL, ORG, TokenId("tok-1"))
 

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 
 import httpx2
 import pytest
-from tests.logs.harness import NOW_US, Agent, backing_of, new_log, output, read_text
-from tests.tasks.log_server import LogServer, log_server, task_token
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -30,6 +28,8 @@ from sluice.testing.memory_logs import MemoryBlobs
 from sluice.wire.agent import PhaseName
 from sluice.wire.chunk import Chunk, Source, event_chunk
 from sluice.wire.events import Stage, StageBegin
+from tests.logs.harness import NOW_US, Agent, backing_of, new_log, output, read_text
+from tests.tasks.log_server import LogServer, log_server, task_token
 
 
 @dataclass

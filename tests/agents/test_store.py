@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.tasks.world import ORG, POOL, World
 
 from sluice.agents.model import Agent, Pool
 from sluice.auth.model import Organization
 from sluice.base.errors import ConflictError
 from sluice.base.ids import AgentId, OrganizationId, PoolId
 from sluice.tasks.queue import PoolFacts
+from tests.tasks.world import ORG, POOL, World
 
 
 def make_agent(world: World, name: str, pool_id: PoolId = POOL) -> Agent:

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.tasks.world import PLAN_JSON, state_of
 
 from sluice.base.clock import SystemClock, to_micros
 from sluice.base.ids import TaskId
@@ -34,6 +33,7 @@ from sluice.wire.events import (
     StageOutcome,
     marker_line,
 )
+from tests.tasks.world import PLAN_JSON, state_of
 
 Json = dict[str, Any]
 

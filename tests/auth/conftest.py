@@ -1,11 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.conftest import Backing
 
 from sluice.auth.ports import AuthStore
 from sluice.auth.store import SqlAuthStore
 from sluice.testing.memory_auth import MemoryAuthStore
+from tests.conftest import Backing
 
 
 class TurnedClock:

@@ -3,8 +3,6 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 from fastapi import FastAPI
-from tests.auth.conftest import TurnedClock
-from tests.conftest import Backing
 
 from sluice.auth.actions import (
     AuthDeps,
@@ -19,6 +17,8 @@ from sluice.auth.jwt import TokenIssuer
 from sluice.auth.ports import AuthStore
 from sluice.base.ids import LeaseId, TaskId
 from sluice.edge.problems import install_problem_handlers
+from tests.auth.conftest import TurnedClock
+from tests.conftest import Backing
 
 
 class NoLease:

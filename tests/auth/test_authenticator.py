@@ -1,7 +1,6 @@
 from datetime import timedelta
 
 import pytest
-from tests.auth.conftest import TurnedClock
 
 from sluice.auth.actions import (
     AuthDeps,
@@ -19,6 +18,7 @@ from sluice.base.errors import UnauthorizedError
 from sluice.base.ids import LeaseId, OrganizationId, PoolId, TaskId
 from sluice.testing.memory import MemoryTransactions
 from sluice.testing.memory_auth import MemoryAuthStore
+from tests.auth.conftest import TurnedClock
 
 ORG = OrganizationId("org-1")
 POOL = PoolId("pool-1")

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 from joserfc import jwt as jose
 from joserfc.jwk import OctKey
-from tests.auth.conftest import TurnedClock
 
 from sluice.auth.jwt import TokenIssuer
 from sluice.auth.keyring import derive
 from sluice.auth.model import AgentPrincipal, TaskPrincipal, UserPrincipal
 from sluice.base.errors import UnauthorizedError
 from sluice.base.ids import AgentId, LeaseId, OrganizationId, PoolId, TaskId, UserId
+from tests.auth.conftest import TurnedClock
 
 KEY = bytes(range(32))
 USER = UserPrincipal(UserId("user-1"), "ada", admin=True)

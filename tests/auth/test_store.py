@@ -2,12 +2,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.conftest import Backing
 
 from sluice.auth.model import Organization, StoredToken, TokenKind, User
 from sluice.auth.ports import AuthStore
 from sluice.base.errors import ConflictError
 from sluice.base.ids import OrganizationId, TokenId, UserId
+from tests.conftest import Backing
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, 123456, tzinfo=UTC)
 ORG = Organization(OrganizationId("org-1"), "acme", NOW)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.cli.scripted_server import ScriptedServer, scripted_server
 from tests.cli.terminal import Place
 

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from tests.client.log_standins import AT, TASK, task
 
 from sluice.wire.stream import Batch, Completed, Connected, StageMarker, encode_frame
+from tests.client.log_standins import AT, TASK, task
 
 WORKSPACE = "ws-1111111111111111"
 ORGANIZATION = {"id": "org-1", "name": "default", "created_at": AT}

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
-from tests.cli.terminal import ARGV, Place
 
 from sluice.base.clock import SystemClock
 from sluice.client.api import Api
@@ -29,6 +28,7 @@ from sluice.wire.resources import (
     Workspace,
 )
 from sluice.wire.stream import Batch, Completed, Connected, Frame, StageMarker
+from tests.cli.terminal import ARGV, Place
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello"
 

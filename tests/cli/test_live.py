@@ -127,7 +127,7 @@ def test_ctrl_c_at_the_question_leaves_the_plan_waiting(
     with place.terminal("apply", str(configuration)) as terminal:
         terminal.expect("leaves it waiting: ")
         terminal.send("\x03")
-        terminal.expect(f"sluice logs -f {TASK}")
+        terminal.expect(f"Left {TASK}, whose plan waits: sluice task confirm -f {TASK}")
         assert terminal.wait() == 130
 
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.terminal import Place
 
 from sluice.base.errors import (
     ConflictError,
@@ -24,6 +23,7 @@ from sluice.base.errors import (
 from sluice.cli.exit_codes import ExitCode, code_of_error
 from sluice.cli.lazy import BUILT_IN
 from sluice.client.errors import ApiError, StreamBrokenError, UnreachableError
+from tests.cli.terminal import Place
 
 
 @pytest.fixture

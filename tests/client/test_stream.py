@@ -5,16 +5,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.client.log_standins import (
-    AT,
-    TASK,
-    Log,
-    plain_http_log,
-    problem,
-    refusing,
-    serving,
-    websocket_log,
-)
 from typing_extensions import override
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
@@ -39,6 +29,16 @@ from sluice.wire.stream import (
     StageMarker,
     StreamError,
     encode_frame,
+)
+from tests.client.log_standins import (
+    AT,
+    TASK,
+    Log,
+    plain_http_log,
+    problem,
+    refusing,
+    serving,
+    websocket_log,
 )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import stamina.instrumentation
-from tests.client.log_standins import TASK, task
 from typing_extensions import override
 
 from sluice.base.errors import (
@@ -24,6 +23,7 @@ from sluice.base.errors import (
 from sluice.client.api import Api
 from sluice.client.errors import ApiError, UnreachableError, error_of
 from sluice.wire.resources import ReasonInput, TaskInput, TaskType, WorkspacePatch
+from tests.client.log_standins import TASK, task
 
 
 @pytest.fixture(autouse=True)

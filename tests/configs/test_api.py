@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import httpx2
 import pytest
-from tests.terraform.tar_maker import SYMLINK, TarMaker
-from tests.workspaces.rig import WS, Rig
 
 from sluice.base.errors import ConflictError, NotFoundError
 from sluice.base.ids import ConfigurationVersionId
 from sluice.configs.actions import newest_uploaded, open_archive
+from tests.terraform.tar_maker import SYMLINK, TarMaker
+from tests.workspaces.rig import WS, Rig
 
 GOOD = TarMaker().add("main.tf", b"# main\n").gz()
 OTHER = TarMaker().add("main.tf", b"# other\n").gz()

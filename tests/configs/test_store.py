@@ -1,12 +1,11 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.conftest import Backing
-from tests.workspaces.rig import NOW, WS, Stores
-
 from sluice.base.ids import ConfigurationVersionId, WorkspaceId
 from sluice.configs.model import ConfigurationVersion
 from sluice.wire.resources import ConfigurationStatus
+from tests.conftest import Backing
+from tests.workspaces.rig import NOW, WS, Stores
 
 NEVER = WorkspaceId("ws-none")
 

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+
 from tests.e2e.stack import Stack
 
 

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from tests.support import reference
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.conftest import Backing
-from tests.logs.harness import backing_of, running
 
 from sluice.logs.assembly import LogBacking, LogSystem
 from sluice.testing.memory_logs import MemoryBlobs
+from tests.conftest import Backing
+from tests.logs.harness import backing_of, running
 
 
 @pytest.fixture

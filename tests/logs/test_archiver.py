@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.logs.harness import Agent, frames_of, lines_of, new_log, read_text
 from typing_extensions import override
 
 from sluice.base.errors import UnavailableError
@@ -18,6 +17,7 @@ from sluice.logs.assembly import LogBacking, LogSystem
 from sluice.logs.history import DamagedLogError
 from sluice.logs.model import LogRecord
 from sluice.testing.memory_logs import MemoryBlobs
+from tests.logs.harness import Agent, frames_of, lines_of, new_log, read_text
 
 
 async def an_ended_log(

@@ -4,6 +4,13 @@ import asyncio
 import hashlib
 
 import pytest
+
+from sluice.base.errors import ConflictError, NotFoundError
+from sluice.base.ids import new_task_id
+from sluice.logs.assembly import LogBacking, LogSystem
+from sluice.wire.chunk import Source, encode_chunk, event_chunk
+from sluice.wire.events import AgentLost, End, Note, Stage, StageBegin
+from sluice.wire.log_flow import Ack, AckStatus
 from tests.logs.harness import (
     NOW_US,
     Agent,
@@ -14,13 +21,6 @@ from tests.logs.harness import (
     output,
     read_text,
 )
-
-from sluice.base.errors import ConflictError, NotFoundError
-from sluice.base.ids import new_task_id
-from sluice.logs.assembly import LogBacking, LogSystem
-from sluice.wire.chunk import Source, encode_chunk, event_chunk
-from sluice.wire.events import AgentLost, End, Note, Stage, StageBegin
-from sluice.wire.log_flow import Ack, AckStatus
 
 
 async def handed_over(system: LogSystem, backing: LogBacking) -> Agent:

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.logs.harness import backing_of
-from tests.logs.test_store import AT, opened, unit_of
 
 from sluice.base.errors import NotFoundError, UnavailableError
 from sluice.base.ids import TaskId, new_task_id
@@ -17,6 +15,8 @@ from sluice.logs.model import Outcome, Unit
 from sluice.testing.memory import MemoryTransactions
 from sluice.testing.memory_logs import MemoryBlobs
 from sluice.wire.log_flow import Verdict
+from tests.logs.harness import backing_of
+from tests.logs.test_store import AT, opened, unit_of
 
 
 class Lane:
@@ -193,7 +193,7 @@ async def test_stopping_fails_what_waits(backing: LogBacking) -> None:
         with pytest.raises(UnavailableError, match="send the output again"):
             await answer
     with pytest.raises(UnavailableError):
-        await commit.offer(first)
+        await _offered(commit, first)
 
 
 async def test_many_logs_in_one_transaction_on_each_store(

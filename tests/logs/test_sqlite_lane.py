@@ -4,15 +4,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.logs.harness import backing_of
-from tests.logs.test_loop import train
-from tests.logs.test_store import opened
 
 from sluice.base.errors import UnavailableError
 from sluice.db.engine import Database
 from sluice.logs import sqlite_lane
 from sluice.logs.sqlite_lane import SqliteChunkLane
 from sluice.testing.memory_logs import MemoryBlobs
+from tests.logs.harness import backing_of
+from tests.logs.test_loop import train
+from tests.logs.test_store import opened
 
 
 async def test_the_write_ahead_log_does_not_grow_for_ever(

@@ -6,6 +6,21 @@ import random
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
+from sluice.base.errors import NotFoundError, UnavailableError
+from sluice.base.ids import TaskId, new_task_id
+from sluice.events.hub import Hub
+from sluice.events.topics import task_topic, watch_topic
+from sluice.logs import lane, ring, tail
+from sluice.logs.archiver import archive_log
+from sluice.logs.assembly import LogBacking, LogSystem
+from sluice.logs.dialects import DialectName
+from sluice.logs.lane import Reader
+from sluice.logs.tails import from_line, from_offset
+from sluice.testing.memory_logs import MemoryBlobs
+from sluice.wire.chunk import Chunk, Source, event_chunk
+from sluice.wire.events import Stage, StageBegin
+from sluice.wire.frames import text_messages
 from tests.logs.harness import (
     NOW_US,
     Agent,
@@ -18,21 +33,6 @@ from tests.logs.harness import (
     read_text,
     running,
 )
-
-from sluice.base.errors import NotFoundError
-from sluice.base.ids import TaskId, new_task_id
-from sluice.events.hub import Hub
-from sluice.events.topics import watch_topic
-from sluice.logs import lane, ring, tail
-from sluice.logs.archiver import archive_log
-from sluice.logs.assembly import LogBacking, LogSystem
-from sluice.logs.dialects import DialectName
-from sluice.logs.lane import Reader
-from sluice.logs.tails import from_line, from_offset
-from sluice.testing.memory_logs import MemoryBlobs
-from sluice.wire.chunk import Source, event_chunk
-from sluice.wire.events import Stage, StageBegin
-from sluice.wire.frames import text_messages
 
 HARD = b"\xff\xfe\0\r50%\r100%\n\xe2\x94\x82 caf\xc3\xa9 \xf0\x9f\n\n\x1b[31mred\x1b[0m\x7f\n"
 
@@ -336,6 +336,84 @@ async def test_a_cancelled_wait_loses_nothing(
         while (payload := await reader.next()) is not None:
             found += payload
     assert found == b"".join(b"%d\n" % number for number in range(30))
+
+
+async def test_a_fault_of_the_pump_is_told_and_over_with_the_next_reader(
+    system: LogSystem, backing: LogBacking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = await new_log(system, backing)
+    agent = Agent(system, task_id)
+    await agent.say(b"a\n")
+    with monkeypatch.context() as patch:
+
+        def broken(*_: object) -> list[object]:
+            raise ValueError("a fault")
+
+        async with system.tails.read(
+            task_id, DialectName.BATCH, from_line(0)
+        ) as reader:
+            await reader.next()
+            patch.setattr("sluice.logs.lines.Assembler.feed", broken)
+            await agent.say(b"b\n")
+            with pytest.raises(UnavailableError, match="follow it again"):
+                await reader.next()
+    await system.logs.seal(task_id, "success")
+    assert lines_of(await frames_of(system, task_id)) == [(1, "a"), (2, "b")]
+
+
+async def test_a_database_that_is_away_only_delays(
+    system: LogSystem, backing: LogBacking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "RETRY_SECONDS", 0.02)
+    task_id = await new_log(system, backing)
+    agent = Agent(system, task_id)
+    async with asyncio.TaskGroup() as group:
+        follow = group.create_task(frames_of(system, task_id))
+        await asyncio.sleep(0.03)
+        with monkeypatch.context() as patch:
+
+            async def away(*_: object) -> list[Chunk]:
+                raise UnavailableError("gone")
+
+            patch.setattr(backing.lane, "read_chunks", away)
+            async with backing.transactions.write() as tx:
+                await system.logs.note(tx, task_id, "note")
+            system.tails._parts.hub.publish(task_topic(task_id))
+            await asyncio.sleep(0.05)
+            assert not follow.done()
+        await agent_again(agent).say(b"a\n")
+        await system.logs.seal(task_id, "success")
+    assert lines_of(follow.result()) == [(1, "note"), (2, "a")]
+
+
+def agent_again(agent: Agent) -> Agent:
+    """The same writer behind the server's note."""
+    agent.offset, agent.line = agent.offset + len(b"note\n"), agent.line + 1
+    return agent
+
+
+async def test_what_is_delivered_is_counted(
+    system: LogSystem, backing: LogBacking
+) -> None:
+    task_id = await new_log(system, backing)
+    agent = Agent(system, task_id)
+    await agent.say(numbered(1, 3))
+
+    def value(name: str) -> float:
+        registry = system.tails._parts.metrics.registry
+        return registry.get_sample_value(f"terraform_output_{name}") or 0.0
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(frames_of(system, task_id))
+        await asyncio.sleep(0.1)
+        assert (value("active_streams"), value("active_clients")) == (1, 2)
+        await agent.say(numbered(4, 2))
+        await system.logs.seal(task_id, "success")
+    assert (value("active_streams"), value("active_clients")) == (0, 0)
+    assert value("messages_total") == 2 * 5
+    assert value("bytes_total") > 2 * 5 * len("line 1")
+    assert value("delivery_seconds_count") >= 1
 
 
 # --- several servers ------------------------------------------------------------

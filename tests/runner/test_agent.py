@@ -10,13 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.runner.agent_server import (
-    POOL_TOKEN,
-    FakeServer,
-    archive,
-    order_for,
-    until_async,
-)
 
 from sluice.base.errors import ConflictError, InvalidInputError, UnauthorizedError
 from sluice.runner import phase_dir, register
@@ -24,6 +17,13 @@ from sluice.runner.agent import Agent, Left
 from sluice.runner.settings import load_settings
 from sluice.wire.agent import Command, CommandType, PhaseName, PhaseOutcome
 from sluice.wire.events import Note, StageBegin
+from tests.runner.agent_server import (
+    POOL_TOKEN,
+    FakeServer,
+    archive,
+    order_for,
+    until_async,
+)
 
 QUICK = 'resource "terraform_data" "one" { input = "hello" }\n'
 

@@ -11,6 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from sluice.runner.job_spec import JobLimits, JobResult
+from sluice.runner.job_start import start_job
+from sluice.runner.phase_dir import CancelKind, CancelRequest
+from sluice.wire.agent import OrderVariable, PhaseName, PhaseOutcome, PlanOptions
+from sluice.wire.chunk import Kind, Source
+from sluice.wire.events import Note, StageBegin, StageEnd, StageOutcome
 from tests.runner.phases import (
     TASK,
     TASK_TOKEN,
@@ -19,13 +26,6 @@ from tests.runner.phases import (
     TaskServer,
     task_server,
 )
-
-from sluice.runner.job_spec import JobLimits, JobResult
-from sluice.runner.job_start import start_job
-from sluice.runner.phase_dir import CancelKind, CancelRequest
-from sluice.wire.agent import OrderVariable, PhaseName, PhaseOutcome, PlanOptions
-from sluice.wire.chunk import Kind, Source
-from sluice.wire.events import Note, StageBegin, StageEnd, StageOutcome
 
 NewPhase = Callable[..., PhaseToRun]
 
@@ -426,6 +426,23 @@ def test_force_cancel_kills_and_still_stores_the_state(
     resources = server.state["resources"]
     assert isinstance(resources, list)
     assert "hello" in {resource["name"] for resource in resources}
+
+
+def test_a_state_that_was_never_written_is_said_in_words(
+    new_phase: NewPhase, server: TaskServer, tmp_path: Path
+) -> None:
+    planned(new_phase, {"main.tf": SLOW})
+    apply = new_phase(phase=PhaseName.APPLY)
+    process = start(apply)
+    apply.wait_for_log("step 0.1")
+    apply.dir.request_cancel(CancelRequest(CancelKind.FORCE_CANCEL, "by bob"))
+    assert process.wait(30) == 0
+    result = apply.wait_for_result()
+    assert result.outcome is PhaseOutcome.CANCELED
+    assert result.state_diverged
+    assert "Terraform ended before it wrote its state" in result.error
+    assert "Terraform ended before it wrote its state" in apply.log()
+    assert not list(tmp_path.rglob("*.tfstate"))
 
 
 def test_a_cancel_between_stages_begins_no_further_one(

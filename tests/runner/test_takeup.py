@@ -10,6 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+
+from sluice.base.clock import SystemClock
+from sluice.runner.phase_dir import PhaseDir
+from sluice.runner.takeup import find_phases, put_away, sweep
+from sluice.runner.workplace import Folders
+from sluice.wire.agent import PhaseName, PhaseOutcome
 from tests.runner.agent_server import (
     POOL_TOKEN,
     FakeServer,
@@ -17,12 +23,6 @@ from tests.runner.agent_server import (
     order_for,
     until,
 )
-
-from sluice.base.clock import SystemClock
-from sluice.runner.phase_dir import PhaseDir
-from sluice.runner.takeup import find_phases, put_away, sweep
-from sluice.runner.workplace import Folders
-from sluice.wire.agent import PhaseName, PhaseOutcome
 
 
 def talking(lines: int, pause: float) -> str:

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from tests.runner.agent_server import FakeServer, order_for, until_async
 
 from sluice.base.clock import SystemClock, to_micros
 from sluice.base.errors import FencedError
@@ -24,6 +23,7 @@ from sluice.runner.uplink_carriers import Carrier, Tokens
 from sluice.wire.agent import LogPosition, PhaseOutcome
 from sluice.wire.chunk import Chunk, Kind, Source
 from sluice.wire.events import Gap, Note
+from tests.runner.agent_server import FakeServer, order_for, until_async
 
 CLOCK = SystemClock()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.server.conftest import signed_in
 
 from sluice.auth.keyring import encode_key, new_master_key
 from sluice.base.errors import SluiceError, UnavailableError
@@ -16,6 +15,7 @@ from sluice.db.migrate import SchemaBehindError, upgrade
 from sluice.server.keys import KEY_FILE
 from sluice.server.serving import Serving, serving
 from sluice.server.settings import ServerSettings, load_settings
+from tests.server.conftest import signed_in
 
 
 async def test_a_fresh_server_is_ready_and_takes_its_first_admin(

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Backing
 from tests.workspaces.rig import Rig, Stores, build_rig, fill, stores_on
 

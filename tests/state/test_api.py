@@ -2,13 +2,13 @@ import asyncio
 import json
 
 import pytest
-from tests.state.states import OUTPUTS, RESOURCES, state
-from tests.workspaces.rig import WS, Rig
 
 from sluice.base.errors import ConflictError, InvalidInputError, NotFoundError
 from sluice.base.ids import StateVersionId, TaskId, WorkspaceId
 from sluice.events.topics import workspace_topic
 from sluice.state.actions import create_state_version, current_state, read_state
+from tests.state.states import OUTPUTS, RESOURCES, state
+from tests.workspaces.rig import WS, Rig
 
 VERSIONS = f"/workspaces/{WS}/state-versions"
 

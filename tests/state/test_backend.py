@@ -2,13 +2,13 @@ import base64
 import hashlib
 
 import pytest
-from tests.state.states import state
-from tests.workspaces.rig import WS, Rig
 
 from sluice.base.ids import TaskId
 from sluice.events.topics import QUEUE
 from sluice.wire.resources import LockHolderKind
 from sluice.workspaces.model import Lock
+from tests.state.states import state
+from tests.workspaces.rig import WS, Rig
 
 BACKEND = f"/workspaces/{WS}/state-backend"
 ANN = {"ID": "id-ann", "Operation": "OperationTypeApply", "Who": "ann@laptop"}

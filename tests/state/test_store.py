@@ -1,11 +1,10 @@
 from dataclasses import replace
 
-from tests.conftest import Backing
-from tests.workspaces.rig import NOW, WS, Stores
-
 from sluice.base.ids import StateVersionId, TaskId, WorkspaceId
 from sluice.base.paging import Page
 from sluice.state.model import StateVersion
+from tests.conftest import Backing
+from tests.workspaces.rig import NOW, WS, Stores
 
 NEVER = WorkspaceId("ws-none")
 

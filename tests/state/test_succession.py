@@ -2,13 +2,13 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from tests.state.states import state
-from tests.state.test_store import make_version
 
 from sluice.base.errors import ConflictError
 from sluice.state.model import StateVersion
 from sluice.state.succession import Verdict, successor
 from sluice.terraform.statefile import parse_state
+from tests.state.states import state
+from tests.state.test_store import make_version
 
 
 def current(serial: int = 5, content: bytes = b"old") -> StateVersion:

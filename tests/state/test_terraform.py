@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from tests.conftest import Backing
-from tests.workspaces.rig import WS, Rig, build_rig
 
 from sluice.db.engine import Database
 from sluice.state.actions import current_state, read_state
 from sluice.testing.processes import free_port
 from sluice.wire.resources import LockHolderKind
+from tests.conftest import Backing
+from tests.workspaces.rig import WS, Rig, build_rig
 
 pytestmark = pytest.mark.skipif(
     shutil.which("terraform") is None, reason="terraform is not on the PATH"

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.conftest import Backing
-from tests.tasks.factory import NOW, ORG, OTHER_ORG, make_workspace
-from tests.tasks.world import World, make_world
 
 from sluice.auth.tables import organizations
 from sluice.base.ids import OrganizationId, WorkspaceId
@@ -19,6 +16,9 @@ from sluice.testing.memory_tasks import MemoryTaskStore
 from sluice.testing.memory_workspaces import MemoryWorkspaceStore
 from sluice.workspaces.ports import WorkspaceStore
 from sluice.workspaces.store import SqlWorkspaceStore
+from tests.conftest import Backing
+from tests.tasks.factory import NOW, ORG, OTHER_ORG, make_workspace
+from tests.tasks.world import World, make_world
 
 WORKSPACES = (WorkspaceId("ws-1"), WorkspaceId("ws-2"))
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from tests.logs.harness import Agent, new_log, running
 from websockets.asyncio.client import ClientConnection, connect
 
 from sluice.auth.guard import deny_by_default
@@ -37,6 +36,7 @@ from sluice.tasks.model import LogFigures, Task, TaskState
 from sluice.tasks.viewers import Admission, StreamLimits
 from sluice.wire.agent import Engine
 from sluice.wire.resources import TaskType
+from tests.logs.harness import Agent, new_log, running
 
 ADA = UserPrincipal(UserId("user-ada"), "ada", admin=False)
 ORG = OrganizationId("org-1")

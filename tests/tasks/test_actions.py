@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.tasks.world import World
 
 from sluice.base.errors import (
     ConflictError,
@@ -33,6 +32,7 @@ from sluice.workspaces.actions import (
     force_unlock_workspace,
     lock_workspace,
 )
+from tests.tasks.world import World
 
 # --- create ------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tasks.factory import NOW, make_lease, make_task
 
 from sluice.base.errors import ConflictError
 from sluice.base.ids import LeaseId
@@ -36,6 +35,7 @@ from sluice.tasks.lifecycle import MAX_LOST_PLANS, TABLE, allows, step
 from sluice.tasks.model import TERMINAL_STATES, CancelKind, Task, TaskState
 from sluice.wire.agent import PhaseName, PhaseOutcome
 from sluice.wire.resources import TaskStatus, TaskType
+from tests.tasks.factory import NOW, make_lease, make_task
 
 SOON = NOW + timedelta(seconds=5)
 LATE = NOW + timedelta(seconds=61)

@@ -7,14 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.logs.harness import (
-    NOW_US,
-    Agent,
-    backing_of,
-    expected_lines,
-    lines_of,
-)
-from tests.tasks.log_server import LogServer, frames_to_end, log_server
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -28,6 +20,14 @@ from sluice.testing.memory_logs import MemoryBlobs
 from sluice.wire.chunk import Chunk, Source, event_chunk
 from sluice.wire.events import Stage, StageBegin
 from sluice.wire.resources import TaskType
+from tests.logs.harness import (
+    NOW_US,
+    Agent,
+    backing_of,
+    expected_lines,
+    lines_of,
+)
+from tests.tasks.log_server import LogServer, frames_to_end, log_server
 
 MARKER = "========== INIT BEGIN at 2025-10-11 19:30:00.123 =========="
 

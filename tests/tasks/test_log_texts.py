@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tasks.log_server import a_task
 
 from sluice.base.ids import TaskId
 from sluice.logs.model import LogRecord
@@ -25,6 +24,7 @@ from sluice.tasks.log_texts import (
 )
 from sluice.tasks.model import LogFigures, TaskState
 from sluice.wire.resources import TaskType
+from tests.tasks.log_server import a_task
 
 AT = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 RECORD = LogRecord(

@@ -6,16 +6,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.conftest import Backing
-from tests.tasks.world import (
-    BOTH,
-    PLAN_JSON,
-    POOL,
-    Phase,
-    World,
-    make_world,
-    state_of,
-)
 
 from sluice.auth.model import AgentPrincipal
 from sluice.base.errors import (
@@ -58,6 +48,16 @@ from sluice.wire.resources import (
 )
 from sluice.workspaces.actions import lock_workspace
 from sluice.workspaces.variable_actions import add_variable
+from tests.conftest import Backing
+from tests.tasks.world import (
+    BOTH,
+    PLAN_JSON,
+    POOL,
+    Phase,
+    World,
+    make_world,
+    state_of,
+)
 
 # --- claim -------------------------------------------------------------------
 

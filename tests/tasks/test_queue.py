@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tasks.factory import NOW, make_task, task_lock, user_lock
 
 from sluice.tasks.model import TaskState
 from sluice.tasks.queue import (
@@ -19,6 +18,7 @@ from sluice.tasks.queue import (
 )
 from sluice.wire.agent import PhaseName, Slots
 from sluice.wire.resources import TaskType
+from tests.tasks.factory import NOW, make_task, task_lock, user_lock
 
 POOL = PoolFacts("idc1", agents=2, free=1)
 BOTH = Slots(plan=1, apply=1)

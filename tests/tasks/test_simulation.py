@@ -4,8 +4,6 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.conftest import Backing
-from tests.tasks.world import Phase, World, make_world
 
 from sluice.auth.model import AgentPrincipal
 from sluice.base.errors import SluiceError
@@ -19,6 +17,8 @@ from sluice.wire.agent import PhaseName, PhaseOutcome, Slots
 from sluice.wire.resources import TaskType
 from sluice.workspaces.actions import lock_workspace, unlock_workspace
 from sluice.workspaces.model import Workspace
+from tests.conftest import Backing
+from tests.tasks.world import Phase, World, make_world
 
 TYPES = [TaskType.PLAN, TaskType.PLAN_AND_APPLY, TaskType.PLAN_AND_APPLY]
 

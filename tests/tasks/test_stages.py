@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 
-from tests.tasks.factory import NOW, make_task
-
 from sluice.tasks.model import StageRecord, TaskState
 from sluice.tasks.stages import (
     begun,
@@ -17,6 +15,7 @@ from sluice.tasks.stages import (
 from sluice.wire.agent import PhaseName
 from sluice.wire.events import Stage, StageOutcome
 from sluice.wire.resources import StageStatus, TaskType
+from tests.tasks.factory import NOW, make_task
 
 PLAN, APPLY = PhaseName.PLAN, PhaseName.APPLY
 

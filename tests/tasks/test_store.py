@@ -5,17 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.tasks.conftest import Stores
-from tests.tasks.factory import (
-    AGENT,
-    NOW,
-    ORG,
-    OTHER_ORG,
-    make_lease,
-    make_task,
-    task_lock,
-    user_lock,
-)
 
 from sluice.base.errors import ConflictError
 from sluice.base.ids import (
@@ -43,6 +32,17 @@ from sluice.wire.agent import PhaseName, PlanOptions, Slots
 from sluice.wire.events import Stage
 from sluice.wire.resources import PlanSummary, StageStatus, TaskStatus, TaskType
 from sluice.workspaces.model import Lock
+from tests.tasks.conftest import Stores
+from tests.tasks.factory import (
+    AGENT,
+    NOW,
+    ORG,
+    OTHER_ORG,
+    make_lease,
+    make_task,
+    task_lock,
+    user_lock,
+)
 
 BOTH = Slots(plan=1, apply=1)
 POOL = PoolId("pool-1")

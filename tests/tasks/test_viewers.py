@@ -1,11 +1,11 @@
 """Limits of live streams."""
 
 import pytest
-from tests.tasks.world import TurnedClock
 
 from sluice.base.errors import RateLimitedError
 from sluice.base.ids import TaskId
 from sluice.tasks.viewers import Admission, StreamLimits, Visitor
+from tests.tasks.world import TurnedClock
 
 LIMITS = StreamLimits(viewers_per_task=2, streams_per_user=3, new_per_minute=4)
 

@@ -7,9 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Backing
-from tests.tasks.logbook import MemoryLogBook
-
 from sluice.agents.actions import AgentDeps, register
 from sluice.agents.model import Pool
 from sluice.agents.store import SqlAgentStore
@@ -78,6 +75,8 @@ from sluice.workspaces.actions import WorkspaceDeps
 from sluice.workspaces.model import Workspace
 from sluice.workspaces.state_locks import StateLocks
 from sluice.workspaces.store import SqlVariableStore, SqlWorkspaceStore
+from tests.conftest import Backing
+from tests.tasks.logbook import MemoryLogBook
 
 ORG = OrganizationId("org-1")
 POOL = PoolId("pool-1")

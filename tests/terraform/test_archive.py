@@ -10,14 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.terraform.tar_maker import (
-    DIRECTORY,
-    HARDLINK,
-    SYMLINK,
-    TarMaker,
-    honest,
-    pax,
-)
 
 from sluice.terraform.archive import (
     ArchiveError,
@@ -25,6 +17,14 @@ from sluice.terraform.archive import (
     ArchiveSummary,
     check_archive,
     extract_archive,
+)
+from tests.terraform.tar_maker import (
+    DIRECTORY,
+    HARDLINK,
+    SYMLINK,
+    TarMaker,
+    honest,
+    pax,
 )
 
 LIMITS = ArchiveLimits()

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.terraform.conftest import PROGRAM, detached, new_key
 
 from sluice.base.errors import InvalidInputError, UnavailableError
 from sluice.terraform import install, products
 from sluice.terraform.install import Installer
 from sluice.terraform.products import Product
 from sluice.terraform.signature import check_signature
+from tests.terraform.conftest import PROGRAM, detached, new_key
 
 DATA = Path(__file__).parent / "data"
 GENUINE = [

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from obstore.store import S3Store
 from sqlalchemy import inspect, text
-from tests.conftest import Backing
 
 from sluice.db.engine import Database, connection_of, open_database
 from sluice.testing.moto import Moto
 from sluice.testing.processes import StartError, free_port, listens, running
 from sluice.testing.redis import redis
 from sluice.testing.schema import declared_tables
+from tests.conftest import Backing
 
 
 def test_a_server_is_gone_after_its_block() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx2
 from fastapi import FastAPI
-from tests.conftest import Backing
 
 from sluice.agents.model import Pool
 from sluice.agents.ports import AgentStore
@@ -58,6 +57,7 @@ from sluice.workspaces.model import Lock, Workspace
 from sluice.workspaces.ports import VariableStore, WorkspaceStore
 from sluice.workspaces.state_locks import StateLocks
 from sluice.workspaces.store import SqlVariableStore, SqlWorkspaceStore
+from tests.conftest import Backing
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 ORG = OrganizationId("org-1")

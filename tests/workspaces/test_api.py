@@ -1,6 +1,11 @@
 from dataclasses import replace
 
 import pytest
+
+from sluice.base.ids import TaskId
+from sluice.events.topics import QUEUE, workspace_topic
+from sluice.wire.resources import LockHolderKind
+from sluice.workspaces.actions import order_variables
 from tests.workspaces.rig import (
     FOREIGN_POOL,
     NOW,
@@ -9,11 +14,6 @@ from tests.workspaces.rig import (
     Rig,
     make_lock,
 )
-
-from sluice.base.ids import TaskId
-from sluice.events.topics import QUEUE, workspace_topic
-from sluice.wire.resources import LockHolderKind
-from sluice.workspaces.actions import order_variables
 
 
 async def test_a_workspace_is_made_and_found(rig: Rig) -> None:

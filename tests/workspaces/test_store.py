@@ -2,6 +2,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+
+from sluice.base.errors import ConflictError, NotFoundError
+from sluice.base.ids import VariableId, WorkspaceId
+from sluice.base.paging import Page
+from sluice.terraform.lock_info import LockInfo
+from sluice.wire.agent import Engine
+from sluice.wire.resources import ExecutionMode, LockHolderKind, VariableCategory
+from sluice.workspaces.model import Lock, Variable
 from tests.conftest import Backing
 from tests.workspaces.rig import (
     NOW,
@@ -13,14 +21,6 @@ from tests.workspaces.rig import (
     make_lock,
     make_workspace,
 )
-
-from sluice.base.errors import ConflictError, NotFoundError
-from sluice.base.ids import VariableId, WorkspaceId
-from sluice.base.paging import Page
-from sluice.terraform.lock_info import LockInfo
-from sluice.wire.agent import Engine
-from sluice.wire.resources import ExecutionMode, LockHolderKind, VariableCategory
-from sluice.workspaces.model import Lock, Variable
 
 NEVER = WorkspaceId("ws-none")
 

@@ -252,6 +252,12 @@ class Watch:
         return False
 
     def _goes_on(self, task: Task) -> None:
+        if task.status is TaskStatus.APPLY_PENDING:
+            self._console.say(
+                f"Left {task.id}, whose plan waits: sluice task confirm -f {task.id} applies it, "
+                f"sluice task discard {task.id} drops it."
+            )
+            return
         self._console.say(
             f"Left {task.id}, which goes on on the server: sluice logs -f {task.id}"
         )

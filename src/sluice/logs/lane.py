@@ -74,7 +74,8 @@ class ReadAhead:
         coming, self._coming = self._coming, None
         if coming is not None:
             if self._at == offset:
-                chunks = await coming
+                await asyncio.wait((coming,))
+                chunks = None if coming.cancelled() else coming.result()
                 if chunks:
                     return chunks
             coming.cancel()

@@ -9,6 +9,7 @@ class LogMetrics:
     """Counters of one server's live output."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
         self._streams = Gauge(
             "terraform_output_active_streams",
             "Tasks whose output somebody follows on this server.",

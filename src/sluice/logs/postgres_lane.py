@@ -13,7 +13,7 @@ from sluice.base.errors import UnavailableError
 from sluice.base.ids import TaskId
 from sluice.db.engine import Database
 from sluice.logs.model import LogRecord, Outcome, Unit
-from sluice.logs.store import MAX_ROWS, chunk_of, chunk_row
+from sluice.logs.store import MAX_ROWS, chunk_of, rows_of
 from sluice.wire.chunk import Chunk
 from sluice.wire.log_flow import Head
 
@@ -151,11 +151,8 @@ class PostgresChunkLane:
             [unit.end for unit in ordered],
             [unit.next_line for unit in ordered],
         ]
-        rows = [
-            chunk_row(unit.task_id, 0, chunk)
-            for unit in ordered
-            for chunk in unit.chunks
-        ]
+        # the statement itself takes the day from the log's record
+        rows = [row for unit in ordered for row in rows_of(unit, 0)]
         columns += [[row[name] for row in rows] for name in _CHUNK_COLUMNS]
         async with self._writer.driver("stored") as driver:
             moved = await _append(driver, columns)

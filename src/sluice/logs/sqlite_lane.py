@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sluice.base.errors import UnavailableError
 from sluice.db.engine import Database
 from sluice.logs.model import LogRecord, Outcome, Unit
-from sluice.logs.store import MAX_ROWS, chunk_of, chunk_row
+from sluice.logs.store import MAX_ROWS, chunk_of, rows_of
 from sluice.wire.chunk import Chunk
 from sluice.wire.log_flow import Head
 
@@ -155,9 +155,7 @@ class SqliteChunkLane:
             row = connection.execute(_HEAD, (unit.task_id,)).fetchone()
             head = None if row is None else Head(row[0], row[1], row[2], bool(row[3]))
             return Outcome(False, head)
-        connection.executemany(
-            _PUT, [chunk_row(unit.task_id, days[0][0], chunk) for chunk in unit.chunks]
-        )
+        connection.executemany(_PUT, rows_of(unit, days[0][0]))
         return Outcome(True, unit.after)
 
     def _checkpoint_rest(self) -> None:

@@ -106,8 +106,7 @@ class SqlLogStore:
         if day is None:
             record = await self.get(tx, unit.task_id)
             return Outcome(False, None if record is None else record.head)
-        rows = [chunk_row(unit.task_id, day, chunk) for chunk in unit.chunks]
-        await connection.execute(insert(log_chunks), rows)
+        await connection.execute(insert(log_chunks), rows_of(unit, day))
         return Outcome(True, unit.after)
 
     async def read_chunks(
@@ -169,7 +168,7 @@ class SqlLogStore:
         if (await connection.execute(change)).rowcount == 0:
             return False
         await connection.execute(
-            insert(log_chunks), [chunk_row(log.task_id, log.day, end)]
+            insert(log_chunks), [_row(log.task_id, log.day, end, newlines=0)]
         )
         return True
 
@@ -273,15 +272,23 @@ class SqlLogStore:
             self._days.add(day)
 
 
-def chunk_row(task_id: TaskId, day: int, chunk: Chunk) -> dict[str, Any]:
-    """A chunk as a row of `log_chunks`."""
+def rows_of(unit: Unit, day: int) -> list[dict[str, Any]]:
+    """A unit's chunks as rows of `log_chunks`."""
+    lines = [chunk.first_line for chunk in unit.chunks[1:]]
+    return [
+        _row(unit.task_id, day, chunk, newlines=following - chunk.first_line)
+        for chunk, following in zip(unit.chunks, [*lines, unit.next_line], strict=True)
+    ]
+
+
+def _row(task_id: TaskId, day: int, chunk: Chunk, *, newlines: int) -> dict[str, Any]:
     return {
         "task_id": task_id,
         "day": day,
         "offset": chunk.offset,
         "length": len(chunk.data),
         "first_line": chunk.first_line,
-        "newlines": chunk.newlines,
+        "newlines": newlines,
         "source": int(chunk.source),
         "kind": int(chunk.kind),
         "captured_us": chunk.captured_us,

@@ -86,8 +86,9 @@ class Tails:
         finally:
             if reader is not None:
                 tail.leave(reader)
-                self._count(-1)
             self._release(task_id, tail)
+            if reader is not None:
+                self._count(-1)
 
     def stats(self) -> StreamStats:
         """What is followed on this server now."""

@@ -28,6 +28,10 @@ from sluice.terraform.arguments import (
 from sluice.wire.events import Stage
 
 _HAS_CHANGES = 2
+_NO_STATE = (
+    "Terraform ended before it wrote its state: what it had begun to create is in no"
+    " state. Look for it in the infrastructure before anything else is applied there."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,10 @@ def _save_state(tools: Tools, before: str) -> None:
     state = newest_state(work.module, work.state)
     if fingerprint(state) in {"", before}:
         return
+    if not state.stat().st_size:
+        # the file is made when terraform begins, and filled with the first resource
+        tools.journal.problem(_NO_STATE)
+        raise StateDivergedError(_NO_STATE)
     problem = state_problem(state)
     if problem:
         problem = f"The state that terraform left cannot be stored: {problem}."
