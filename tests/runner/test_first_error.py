@@ -38,3 +38,13 @@ def test_endless_lines_take_no_endless_memory() -> None:
     for _ in range(100):
         errors.feed(b"x" * 100_000)
     assert len(errors._line) <= 16 * 1024
+
+
+def test_the_error_behind_the_preamble_of_init_is_the_one() -> None:
+    error = FirstError()
+    error.feed(
+        b"Error: Terraform encountered problems during initialisation, including\n"
+        b"problems with the configuration, described below.\n\n"
+        b"Error: Invalid expression\n\n  on main.tf line 2\n"
+    )
+    assert error.finish() == "Invalid expression"

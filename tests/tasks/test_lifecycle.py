@@ -31,7 +31,7 @@ from sluice.tasks.events import (
     WriteAgentLost,
     WriteNote,
 )
-from sluice.tasks.lifecycle import MAX_LOST_PLANS, TABLE, allows, step
+from sluice.tasks.lifecycle import MAX_LOST_PLANS, STATE_WORDS, TABLE, allows, step
 from sluice.tasks.model import TERMINAL_STATES, CancelKind, Task, TaskState
 from sluice.wire.agent import PhaseName, PhaseOutcome
 from sluice.wire.resources import TaskStatus, TaskType
@@ -68,7 +68,7 @@ def test_each_cell_of_the_table(state: TaskState, event: Event) -> None:
     with pytest.raises(ConflictError) as refused:
         step(task, event, SOON)
     assert task.id in refused.value.detail
-    assert f"`{state}`" in refused.value.detail
+    assert STATE_WORDS[state] in refused.value.detail
 
 
 def test_nothing_happens_to_an_ended_task() -> None:

@@ -5,6 +5,8 @@ import re
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 _FRAME = " │╷╵|\r\n"
 _ERROR = "Error: "
+# `init` says only that there are errors; they follow.
+_PREAMBLE = "encountered problems during initialisation"
 _MAX_LINE = 16 * 1024
 _MAX_TEXT = 300
 
@@ -35,5 +37,5 @@ class FirstError:
         if self.text or b"rror" not in line:
             return
         plain = _COLOUR.sub(b"", line).decode("utf-8", "replace").strip(_FRAME)
-        if plain.startswith(_ERROR):
+        if plain.startswith(_ERROR) and _PREAMBLE not in plain:
             self.text = plain.removeprefix(_ERROR)[:_MAX_TEXT]

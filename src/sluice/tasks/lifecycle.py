@@ -91,6 +91,18 @@ _VERBS: dict[type[Event], str] = {
     ForceCancelAsked: "be force-canceled",
 }
 
+STATE_WORDS: dict[TaskState, str] = {
+    TaskState.QUEUED: "is in the queue",
+    TaskState.PLANNING: "is planning",
+    TaskState.APPLY_PENDING: "waits for confirmation",
+    TaskState.APPLY_READY: "waits for an agent to apply it",
+    TaskState.APPLYING: "is applying",
+    TaskState.SUCCESS: "has succeeded",
+    TaskState.FAILED: "has failed",
+    TaskState.CANCELED: "was canceled",
+    TaskState.DISCARDED: "was discarded",
+}
+
 
 def allows(task: Task, event: type[Event]) -> bool:
     """Whether this kind of event may happen to the task now."""
@@ -121,11 +133,10 @@ def step(task: Task, event: Event, now: datetime) -> Step:
 
 
 def _refusal(task: Task, event: type[Event]) -> str:
-    wanted = [state for state in TaskState if event in TABLE[state]]
-    states = " or ".join(f"`{state}`" for state in wanted)
+    wanted = [STATE_WORDS[state] for state in TaskState if event in TABLE[state]]
     return (
-        f"{task.id} is `{task.state}` and cannot {_VERBS[event]};"
-        f" that takes a task that is {states}."
+        f"{task.id} {STATE_WORDS[task.state]} and cannot {_VERBS[event]};"
+        f" that takes a task that {' or '.join(wanted)}."
     )
 
 
