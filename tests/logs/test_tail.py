@@ -419,16 +419,19 @@ async def test_what_is_delivered_is_counted(
 # --- several servers ------------------------------------------------------------
 
 
+# memory is not shared between processes
+shared = pytest.mark.parametrize("backing_url", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
 async def other(transactions: object, blobs: MemoryBlobs) -> AsyncIterator[LogSystem]:
     """Another server process on the same store; no hint ever comes from it."""
     same = backing_of(transactions.transactions, blobs)  # type: ignore[attr-defined]
-    if not hasattr(transactions.transactions, "engine"):  # type: ignore[attr-defined]
-        pytest.skip("memory is not shared between processes")
     async with running(same, Hub()) as system:
         yield system
 
 
+@shared
 @pytest.mark.usefixtures("impatient")
 async def test_lost_hints_delay_and_never_stall(
     system: LogSystem, backing: LogBacking, other: LogSystem
@@ -460,6 +463,7 @@ async def test_lost_hints_delay_and_never_stall(
     assert lines_of(there.result()) == expected_lines(whole)
 
 
+@shared
 @pytest.mark.usefixtures("impatient")
 async def test_a_reader_may_know_more_than_the_server_it_comes_to(
     system: LogSystem, backing: LogBacking, other: LogSystem
@@ -479,6 +483,7 @@ async def test_a_reader_may_know_more_than_the_server_it_comes_to(
     assert lines_of(follow.result()) == [(11, "line 11"), (12, "line 12")]
 
 
+@shared
 @pytest.mark.usefixtures("impatient")
 async def test_a_log_may_be_archived_while_somebody_waits_elsewhere(
     system: LogSystem, backing: LogBacking, other: LogSystem
@@ -499,6 +504,7 @@ async def test_a_log_may_be_archived_while_somebody_waits_elsewhere(
 # --- being watched --------------------------------------------------------------
 
 
+@shared
 @pytest.mark.usefixtures("impatient")
 async def test_an_agent_hears_that_somebody_reads_along(
     system: LogSystem, backing: LogBacking

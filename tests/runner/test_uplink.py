@@ -174,10 +174,10 @@ async def test_watched_and_unwatched_rhythm(setting):
         setting.log.watched = True
         await until_async(lambda: setting.log.data == job.written, seconds=0.5)
         before = setting.log.messages
-        for _ in range(30):
+        for _ in range(60):
             job.write(b"y" * 100 + b"\n")
-            await asyncio.sleep(0.01)
-        assert 5 <= setting.log.messages - before <= 25
+            await asyncio.sleep(0.005)
+        assert 5 <= setting.log.messages - before <= 50
         job.end()
 
 

@@ -8,7 +8,8 @@ deleted are found at the next start.
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sluice.base.clock import Clock
 from sluice.base.errors import SluiceError
 from sluice.base.ids import TaskId
-from sluice.logs.archive import ArchiveError, ArchiveWriter, Entry, Footer
+from sluice.logs.archive import ArchiveError, ArchiveWriter, Footer
 from sluice.logs.history import PIECE_BYTES, DamagedLogError, History, LogView
 from sluice.logs.model import LogRecord, day_of
 from sluice.logs.ports import BlobPort
@@ -30,8 +31,8 @@ ARCHIVE_AFTER = timedelta(seconds=5)
 RETRY_AFTER = timedelta(minutes=1)
 LOGS_A_ROUND = 20
 ROWS_A_DELETE = 16
-ROWS_PAUSE_SECONDS = 0.005
-CHECK_BYTES = 4 * 1024 * 1024
+FRAMES_A_CHECK = 4
+LONGEST_REST_SECONDS = 0.1
 
 _logger = structlog.get_logger(__name__)
 
@@ -160,11 +161,10 @@ async def delete_rows(parts: ArchiverParts, task_id: TaskId) -> None:
     """Delete an archived log's rows a few at a time, so that writers need not wait."""
     history = parts.history
     while True:
-        async with history.transactions.write() as tx:
+        async with _leisurely(), history.transactions.write() as tx:
             gone = await history.store.delete_chunks(tx, task_id, ROWS_A_DELETE)
         if gone < ROWS_A_DELETE:
             return
-        await asyncio.sleep(ROWS_PAUSE_SECONDS)
 
 
 async def _write(parts: ArchiverParts, record: LogRecord, path: Path) -> Footer:
@@ -174,12 +174,13 @@ async def _write(parts: ArchiverParts, record: LogRecord, path: Path) -> Footer:
         at = 0
         ended = False
         while not ended:
-            chunks = await view.read(at, PIECE_BYTES)
-            if not chunks:
-                raise ArchiveError("the `end` is missing")
-            ended = not chunks[-1].data
-            at = chunks[-1].end
-            await asyncio.to_thread(writer.add, chunks)
+            async with _leisurely():
+                chunks = await view.read(at, PIECE_BYTES)
+                if not chunks:
+                    raise ArchiveError("the `end` is missing")
+                ended = not chunks[-1].data
+                at = chunks[-1].end
+                await asyncio.to_thread(writer.add, chunks)
         return await asyncio.to_thread(writer.finish)
 
 
@@ -191,12 +192,15 @@ async def _check(parts: ArchiverParts, record: LogRecord, key: str) -> None:
     _expect(index.footer, record)
     sha256 = hashlib.sha256()
     at, line = 0, 1
-    for entries in _groups(list(index.entries)):
-        for chunk in await history.frames(key, entries):
-            if (chunk.offset, chunk.first_line) != (at, line):
-                raise DamagedLogError(f"The object {key} has a gap at byte {at}.")
-            sha256.update(chunk.data)
-            at, line = chunk.end, chunk.next_line
+    entries = list(index.entries)
+    for first in range(0, len(entries), FRAMES_A_CHECK):
+        async with _leisurely():
+            group = entries[first : first + FRAMES_A_CHECK]
+            for chunk in await history.frames(key, group):
+                if (chunk.offset, chunk.first_line) != (at, line):
+                    raise DamagedLogError(f"The object {key} has a gap at byte {at}.")
+                sha256.update(chunk.data)
+                at, line = chunk.end, chunk.next_line
     if at != record.committed or sha256.hexdigest() != record.sha256:
         raise DamagedLogError(f"The object {key} reads back differently.")
 
@@ -210,13 +214,10 @@ def _expect(footer: Footer, record: LogRecord) -> None:
         )
 
 
-def _groups(entries: list[Entry]) -> list[list[Entry]]:
-    groups: list[list[Entry]] = []
-    size = CHECK_BYTES
-    for entry in entries:
-        if size >= CHECK_BYTES:
-            groups.append([])
-            size = 0
-        groups[-1].append(entry)
-        size += entry.length
-    return groups
+@asynccontextmanager
+async def _leisurely() -> AsyncIterator[None]:
+    """Rest as long as the work took: it competes with live output for the same cores."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    yield
+    await asyncio.sleep(min(clock() - began, LONGEST_REST_SECONDS))
