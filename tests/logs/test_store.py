@@ -355,3 +355,29 @@ async def test_partitions_are_made_by_many_at_once(backing: LogBacking) -> None:
                 " WHERE inhparent = 'log_chunks'::regclass"
             )
             assert made.scalar_one() == 1
+
+
+async def test_a_removed_log_leaves_nothing_and_names_its_object(
+    backing: LogBacking,
+) -> None:
+    first, second = (
+        unit_of(new_task_id(), b"a\n", b"b\n"),
+        unit_of(new_task_id(), b"c\n"),
+    )
+    gone, kept = await opened(backing, first), await opened(backing, second)
+    store = backing.store
+    await seal(backing, gone)
+    await archive(backing, gone)
+    async with backing.transactions.write() as tx:
+        assert await store.remove(tx, gone) == "logs/x.slz"
+        assert await store.remove(tx, gone) is None
+    async with backing.transactions.read() as tx:
+        assert await store.get(tx, gone) is None
+        left = await store.get(tx, kept)
+        assert left is not None
+        assert len(await store.read_chunks(tx, left, 0, 1000)) == 1
+    async with backing.transactions.write() as tx:
+        await store.open(tx, gone, at=AT)
+        again = await store.get(tx, gone)
+        assert again is not None
+        assert await store.read_chunks(tx, again, 0, 1000) == []

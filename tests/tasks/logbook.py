@@ -47,6 +47,10 @@ class MemoryLogBook:
     async def open(self, tx: Tx, task_id: TaskId) -> None:
         self.rows.setdefault(task_id, Record())
 
+    async def remove(self, tx: Tx, task_id: TaskId) -> str | None:
+        del self.rows[task_id]
+        return f"logs/{task_id}.slz"
+
     async def hand_over(self, tx: Tx, task_id: TaskId) -> LogPosition:
         record = self._record(task_id)
         if record.status is not None:

@@ -353,7 +353,7 @@ async def make_world(backing: Backing, directory: Path) -> World:
     auth = MemoryAuthStore(backing.memory) if memory else SqlAuthStore()
     agent_store = MemoryAgentStore(backing.memory) if memory else SqlAgentStore()
     logs = MemoryLogBook(backing.memory if memory else None)
-    belongings = WorkspaceTasks(store)
+    belongings = WorkspaceTasks(store, logs)
     workspaces = WorkspaceDeps(
         transactions=transactions,
         store=spaces,

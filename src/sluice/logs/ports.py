@@ -72,6 +72,12 @@ class LogStore(Protocol):
         """Delete up to ``limit`` chunk rows of an archived log; how many there were."""
         ...
 
+    async def remove(self, tx: Tx, task_id: TaskId) -> str | None:
+        """Forget a log with its rows; the key of its archived object, for the caller
+        to delete, where there is one.
+        """
+        ...
+
     async def drop_days(self, tx: Tx, *, before: int) -> list[int]:
         """Drop whole days before ``before`` whose logs are all archived (PostgreSQL)."""
         ...

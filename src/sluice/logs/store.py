@@ -226,6 +226,16 @@ class SqlLogStore:
         )
         return (await connection_of(tx).execute(change)).rowcount
 
+    async def remove(self, tx: Tx, task_id: TaskId) -> str | None:
+        """Forget a log with its rows; the key of its archived object."""
+        connection = connection_of(tx)
+        await connection.execute(
+            delete(log_chunks).where(log_chunks.c.task_id == task_id)
+        )
+        gone = delete(logs).where(logs.c.task_id == task_id).returning(logs.c.blob_key)
+        key: str | None = (await connection.execute(gone)).scalar_one_or_none()
+        return key
+
     async def drop_days(self, tx: Tx, *, before: int) -> list[int]:
         """Drop whole days before ``before`` whose logs are all archived (PostgreSQL)."""
         connection = connection_of(tx)

@@ -11,6 +11,7 @@ from sluice.configs.actions import ConfigDeps
 from sluice.configs.belongings import ConfigurationBelongings
 from sluice.configs.store import SqlConfigurationStore
 from sluice.logs.assembly import LogSystem, assemble_logs, database_backing
+from sluice.logs.store import SqlLogStore
 from sluice.server.parts import Parts
 from sluice.state.actions import StateDeps
 from sluice.state.belongings import StateBelongings
@@ -33,6 +34,7 @@ class Stores:
     variables: SqlVariableStore
     configs: SqlConfigurationStore
     states: SqlStateStore
+    logs: SqlLogStore
     tasks: SqlTaskStore
     agents: SqlAgentStore
 
@@ -108,6 +110,7 @@ def _stores() -> Stores:
         variables=SqlVariableStore(),
         configs=SqlConfigurationStore(),
         states=SqlStateStore(),
+        logs=SqlLogStore(),
         tasks=SqlTaskStore(),
         agents=SqlAgentStore(),
     )
@@ -119,7 +122,7 @@ def _authenticator(parts: Parts, stores: Stores) -> Authenticator:
 
 
 def _workspaces(parts: Parts, stores: Stores) -> WorkspaceDeps:
-    tasks = WorkspaceTasks(stores.tasks)
+    tasks = WorkspaceTasks(stores.tasks, stores.logs)
     return WorkspaceDeps(
         transactions=parts.database,
         store=stores.workspaces,

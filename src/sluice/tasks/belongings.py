@@ -2,14 +2,15 @@
 
 from sluice.base.ids import TaskId, WorkspaceId
 from sluice.base.transactions import Tx
-from sluice.tasks.ports import TaskStore
+from sluice.tasks.ports import LogRemoval, TaskStore
 
 
 class WorkspaceTasks:
     """The tasks of a workspace (`workspaces.ports.Belongings` and `.Tasks`)."""
 
-    def __init__(self, store: TaskStore) -> None:
+    def __init__(self, store: TaskStore, logs: LogRemoval) -> None:
         self._store = store
+        self._logs = logs
 
     async def unfinished(self, tx: Tx, task_id: TaskId) -> bool:
         """Whether there is such a task and it has not ended."""
@@ -27,12 +28,11 @@ class WorkspaceTasks:
         return f"{len(going)} tasks have not ended, {going[0].id} first"
 
     async def clear(self, tx: Tx, workspace_id: WorkspaceId) -> list[str]:
-        """Delete the tasks' rows; their stored plans may go then."""
+        """Delete the tasks' rows and logs; stored plans and archived logs may go then."""
         tasks = await self._store.of_workspace(tx, workspace_id)
+        keys: list[str | None] = []
+        for task in tasks:
+            archived = await self._logs.remove(tx, task.id)
+            keys += (archived, task.plan_blob, task.plan_json_blob)
         await self._store.delete_all(tx, workspace_id)
-        return [
-            key
-            for task in tasks
-            for key in (task.plan_blob, task.plan_json_blob)
-            if key is not None
-        ]
+        return [key for key in keys if key is not None]

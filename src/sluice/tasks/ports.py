@@ -78,6 +78,14 @@ class LogBook(Protocol):
         ...
 
 
+class LogRemoval(Protocol):
+    """Forgets logs (`logs.ports.LogStore`)."""
+
+    async def remove(self, tx: Tx, task_id: TaskId) -> str | None:
+        """Forget a log with its rows; the key of its archived object, if any."""
+        ...
+
+
 class AgentFacts(Protocol):
     """What tasks may know of agents (`agents` stands above and fulfils this)."""
 

@@ -149,6 +149,13 @@ class MemoryLogStore:
         self._chunks[task_id] = self._of(task_id)[limit:]
         return len(gone)
 
+    async def remove(self, tx: Tx, task_id: TaskId) -> str | None:
+        """Forget a log with its rows; the key of its archived object."""
+        writing(tx)
+        self._chunks.pop(task_id, None)
+        record = self._logs.pop(task_id, None)
+        return None if record is None else record.blob_key
+
     async def drop_days(self, tx: Tx, *, before: int) -> list[int]:
         """Nothing: memory has no partitions."""
         writing(tx)
