@@ -110,11 +110,11 @@ def frozen_viewers(report: Report, home: House) -> None:
     report.row("6 the frozen got every line", str(whole), "True", met=whole)
 
 
-def costs(report: Report, home: House, peer: Nchan | None) -> None:
+def costs(report: Report, peer: Nchan | None, root: Path) -> None:
     """Scenario 7."""
-    sides: dict[str, Side] = {"sluice": lambda: cost.idle_memory(home)}
+    sides: dict[str, Side] = {"sluice": cost.idle_memory}
     if peer is not None:
-        sides["nchan"] = lambda: cost.idle_memory_of_nchan(peer)
+        sides["nchan"] = lambda: cost.idle_memory_of_nchan(root / "idle")
     idle = report.run(**sides)
     report.most("7 memory an idle viewer, KB", idle["sluice"]["kb_per_viewer"], 32)
     if peer is not None:
@@ -154,7 +154,7 @@ def scenarios(
     if "6" in only:
         frozen_viewers(report, home)
     if "7" in only:
-        costs(report, home, peer)
+        costs(report, peer, root)
 
 
 def main() -> None:

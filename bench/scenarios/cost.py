@@ -1,36 +1,44 @@
 """Scenario 7: what an idle viewer costs in memory, here and at nginx with nchan."""
 
 import time
+from pathlib import Path
 
 import psutil
 
-from bench.house import House
+from bench.house import house
 from bench.measure import ViewerProcess
-from bench.peers.nchan import Nchan
+from bench.peers.nchan import Nchan, nchan
 
 VIEWERS = 1000
 
 
-def idle_memory(house: House) -> dict[str, float]:
-    """Server memory for each of many viewers of a task that says nothing."""
-    task = house.start(1, 1.0, delay=0.0)
-    time.sleep(2)
-    warm = house.viewers(task, 50, seconds=60)
-    warm.ready()
-    time.sleep(1)
-    before = house.memory()
-    process = house.viewers(task, VIEWERS, seconds=60)
-    process.ready()
-    time.sleep(3)
-    grown = house.memory() - before
-    house.go()
-    result = process.result()
-    warm.result()
-    return {"kb_per_viewer": grown / 1024 / VIEWERS, "lines": result["lines"]}
+def idle_memory() -> dict[str, float]:
+    """Memory of a fresh server for each of many viewers of a task that says nothing."""
+    with house() as home:
+        task = home.start(1, 1.0, delay=0.0)
+        time.sleep(2)
+        warm = home.viewers(task, 50, seconds=60)
+        warm.ready()
+        time.sleep(1)
+        before = home.memory()
+        process = home.viewers(task, VIEWERS, seconds=60)
+        process.ready()
+        time.sleep(3)
+        grown = home.memory() - before
+        home.go()
+        result = process.result()
+        warm.result()
+        return {"kb_per_viewer": grown / 1024 / VIEWERS, "lines": result["lines"]}
 
 
-def idle_memory_of_nchan(peer: Nchan) -> dict[str, float]:
-    """The same for nginx's worker."""
+def idle_memory_of_nchan(root: Path) -> dict[str, float]:
+    """The same for the worker of a fresh nginx."""
+    root.mkdir(exist_ok=True)
+    with nchan(root) as peer:
+        return _worker_memory(peer)
+
+
+def _worker_memory(peer: Nchan) -> dict[str, float]:
 
     def memory() -> int:
         workers = psutil.Process(peer.pid).children()
