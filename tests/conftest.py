@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -21,6 +22,12 @@ from sluice.testing.redis import NoRedisError, Redis, redis
 from sluice.testing.schema import declared_tables
 
 KINDS = ("memory", "sqlite", "postgresql")
+
+# machines are shared: how long an example takes says nothing
+settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ def test_a_viewer_elsewhere_sees_every_line_live(
             lambda: any("local-exec" in line[3] for line in viewer.lines.values()),
         )
         assert one.get(f"/tasks/{task['id']}")["status"] == "running"
+        assert one.server is not None
         one.server.kill9()
         one.start_server()
         done = two.until(task["id"], "success")
