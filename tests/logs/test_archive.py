@@ -7,7 +7,6 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from sluice.logs import archive
 from sluice.logs.archive import (
@@ -16,11 +15,10 @@ from sluice.logs.archive import (
     ArchiveWriter,
     Index,
     read_footer,
-    read_frames,
     read_index,
+    unpack_frames,
 )
 from sluice.wire.chunk import (
-    UNMARKED,
     Chunk,
     ChunkError,
     Kind,
@@ -76,14 +74,15 @@ def test_any_part_is_found_by_offset_and_by_line(
     entries = list(index.holding(offset, budget))
     first, last = entries[0], entries[-1]
     part = blob[first.position : last.position + last.length]
-    found = list(read_frames(part, entries))
+    found = list(decode_chunks(unpack_frames(part)))
     assert found[0].offset <= offset
     assert found[-1].end >= min(offset + budget, total)
     line = data.draw(st.integers(2, chunks[-1].next_line + 1))
     entry = index.before_line(line)
     assert entry is not None
     part = blob[entry.position : entry.position + entry.length]
-    holder = [one for one in read_frames(part, [entry]) if one.first_line < line][-1]
+    inside = decode_chunks(unpack_frames(part))
+    holder = [one for one in inside if one.first_line < line][-1]
     assert holder.next_line >= min(line, chunks[-1].next_line)
 
 
@@ -98,17 +97,7 @@ def test_the_plain_zstd_program_would_read_all_chunks() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "FRAME_BYTES", 3000)
         blob = written(chunks)
-    found = [replace(chunk, flags=0) for chunk in decode_chunks(zstd.decompress(blob))]
-    assert found == chunks
-
-
-def test_chunks_without_a_grave_line_are_marked_as_such() -> None:
-    plain = Chunk(0, 1, Source.STDOUT, Kind.OUTPUT, 0, b"all is well\n")
-    grave = Chunk(12, 2, Source.STDOUT, Kind.OUTPUT, 0, b"fine\nError: not\n")
-    [entry, *_] = (index := index_of(blob := written([plain, grave]))).entries
-    assert len(index.entries) == 1
-    found = read_frames(blob[: entry.length], [entry])
-    assert [chunk.flags & UNMARKED for chunk in found] == [UNMARKED, 0]
+    assert list(decode_chunks(zstd.decompress(blob))) == chunks
 
 
 def test_an_empty_log_has_an_archive() -> None:
@@ -132,7 +121,7 @@ def test_damage_is_noticed_everywhere() -> None:
         broken = bytearray(blob[: entry.length])
         broken[place] ^= 0x55
         with pytest.raises((ArchiveError, ChunkError)):
-            list(read_frames(bytes(broken), [entry]))
+            list(decode_chunks(unpack_frames(bytes(broken))))
     with pytest.raises(ArchiveError, match="no archive"):
         read_footer(blob[:-1] + b"?")
     with pytest.raises(ArchiveError, match="too short"):

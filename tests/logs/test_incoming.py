@@ -9,7 +9,15 @@ from sluice.logs.incoming import (
     split_upload,
     unit_of,
 )
-from sluice.wire.chunk import Chunk, Kind, Source, encode_chunk, event_chunk, placed
+from sluice.wire.chunk import (
+    UNMARKED,
+    Chunk,
+    Kind,
+    Source,
+    encode_chunk,
+    event_chunk,
+    placed,
+)
 from sluice.wire.events import End, Note
 
 TASK = TaskId("task-1")
@@ -34,6 +42,13 @@ def test_consecutive_chunks_are_one_unit() -> None:
     assert (unit.epoch, unit.offset, unit.first_line) == (2, 10, 4)
     assert (unit.end, unit.next_line, len(unit.chunks)) == (15, 6, 2)
     assert unit_of(TASK, 2, 10, b"") is None
+
+
+def test_chunks_without_a_grave_line_are_marked_as_such() -> None:
+    lying = Chunk(9, 2, Source.STDOUT, Kind.OUTPUT, 0, b"Error: no\n", flags=0xFF)
+    unit = unit_of(TASK, 1, 0, chunk(0, 1, b"all well\n") + encode_chunk(lying))
+    assert unit is not None
+    assert [one.flags for one in unit.chunks] == [UNMARKED, 0]
 
 
 @pytest.mark.parametrize(

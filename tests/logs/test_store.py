@@ -11,7 +11,7 @@ from sluice.base.transactions import Tx
 from sluice.db.engine import connection_of
 from sluice.logs.assembly import LogBacking
 from sluice.logs.model import LogRecord, Unit
-from sluice.wire.chunk import Chunk, Kind, Source, event_chunk, placed
+from sluice.wire.chunk import UNMARKED, Chunk, Kind, Source, event_chunk, placed
 from sluice.wire.events import End, Note
 from sluice.wire.log_flow import Head
 
@@ -184,7 +184,7 @@ async def test_two_writers_at_once_one_wins(backing: LogBacking) -> None:
 
 async def test_chunks_come_back_as_they_were(backing: LogBacking) -> None:
     note = event_chunk(Note("ada"), b"note\n", source=Source.SERVER, captured_us=77)
-    output = Chunk(0, 1, Source.STDOUT, Kind.OUTPUT, 2**60, BYTES * 300)
+    output = Chunk(0, 1, Source.STDOUT, Kind.OUTPUT, 2**60, BYTES * 300, flags=UNMARKED)
     event = placed(note, offset=output.end, first_line=output.next_line)
     task_id = new_task_id()
     unit = Unit(task_id, 0, 0, 1, event.end, event.next_line, (output, event))

@@ -20,7 +20,9 @@ def test_slices_hold_whole_frames(sizes: list[int], size: int) -> None:
     frames = b"".join(text_message(b"y" * one) for one in sizes)
     pieces = list(slices(frames, size))
     assert b"".join(pieces) == frames
-    found = [len(message) for piece in pieces for message in text_messages(piece)]
+    found = [
+        len(message) for piece in pieces for message in text_messages(bytes(piece))
+    ]
     assert found == sizes
 
 

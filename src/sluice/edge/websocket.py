@@ -40,7 +40,7 @@ class FrameConnection(Protocol):
         """Whether a write would not make it full."""
         ...
 
-    def write_frames(self, frames: bytes) -> bool:
+    def write_frames(self, frames: bytes | memoryview) -> bool:
         """Write whole, unmasked frames at once; False where the connection is full now
         (they are written all the same) or gone.
         """
@@ -153,7 +153,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         """Whether the peer keeps up."""
         return self.writable.is_set()
 
-    def write_frames(self, frames: bytes) -> bool:
+    def write_frames(self, frames: bytes | memoryview) -> bool:
         """Write whole, unmasked frames at once."""
         if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
             return False

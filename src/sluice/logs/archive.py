@@ -10,14 +10,11 @@ import bisect
 import hashlib
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import msgspec
-
-from sluice.logs.levels import unmarked
-from sluice.wire.chunk import UNMARKED, Chunk, decode_chunks, encode_chunk
+from sluice.wire.chunk import Chunk, encode_chunk
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -113,7 +110,7 @@ class ArchiveWriter:
             self._end = chunk.end
             self._next_line = chunk.next_line
             self._first = self._first or chunk
-            encoded = encode_chunk(_flagged(chunk))
+            encoded = encode_chunk(chunk)
             self._pending.append(encoded)
             self._pending_bytes += len(encoded)
             if self._pending_bytes >= FRAME_BYTES:
@@ -169,13 +166,6 @@ class ArchiveWriter:
         self._pending, self._pending_bytes, self._first = [], 0, None
 
 
-def _flagged(chunk: Chunk) -> Chunk:
-    """Most chunks have no marked line; readers need not look for one again and again."""
-    if not chunk.data or not unmarked(chunk.data):
-        return chunk
-    return msgspec.structs.replace(chunk, flags=chunk.flags | UNMARKED)
-
-
 def read_footer(tail: bytes) -> Footer:
     """The footer from an archive's last bytes.
 
@@ -210,20 +200,13 @@ def read_index(packed: bytes, footer: Footer) -> Index:
     return Index(entries, footer)
 
 
-def read_frames(data: bytes, entries: Sequence[Entry]) -> Iterator[Chunk]:
-    """All chunks of consecutive frames whose bytes ``data`` is.
+def unpack_frames(data: bytes) -> bytes:
+    """The encoded chunks of consecutive frames whose bytes ``data`` is.
 
     Raises:
         ArchiveError: a frame is damaged.
-        ChunkError: a chunk is damaged.
     """
-    start = entries[0].position
-    for entry in entries:
-        at = entry.position - start
-        try:
-            raw = zstd.decompress(data[at : at + entry.length])
-        except zstd.ZstdError as error:
-            raise ArchiveError(
-                f"the frame at byte {entry.position} is damaged: {error}"
-            ) from error
-        yield from decode_chunks(raw)
+    try:
+        return zstd.decompress(data)
+    except zstd.ZstdError as error:
+        raise ArchiveError(f"a frame is damaged: {error}") from error

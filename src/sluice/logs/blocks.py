@@ -7,7 +7,7 @@ from sluice.logs.lines import Assembler, Run
 from sluice.logs.model import Position
 from sluice.wire.chunk import Chunk
 
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 512 * 1024
 
 Read = Callable[[int, int], Awaitable[list[Chunk]]]
 """Chunks from an offset, about so many bytes (`history.LogView.read`)."""

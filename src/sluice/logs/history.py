@@ -13,12 +13,12 @@ from sluice.logs.archive import (
     Entry,
     Index,
     read_footer,
-    read_frames,
     read_index,
+    unpack_frames,
 )
 from sluice.logs.model import LogRecord, Position
 from sluice.logs.ports import BlobPort, ChunkLane, LogStore
-from sluice.wire.chunk import Chunk, ChunkError
+from sluice.wire.chunk import Chunk, ChunkError, decode_chunks
 
 PIECE_BYTES = 1024 * 1024
 _TAIL_BYTES = 64 * 1024
@@ -110,7 +110,9 @@ class History:
         length = last.position + last.length - first.position
         data = await self._blobs.get_range(key, first.position, length)
         try:
-            return await asyncio.to_thread(lambda: list(read_frames(data, entries)))
+            # the thread only unpacks, which needs no interpreter lock
+            raw = await asyncio.to_thread(unpack_frames, data)
+            return list(decode_chunks(raw))
         except (ArchiveError, ChunkError) as error:
             raise _damaged(key, error) from error
 

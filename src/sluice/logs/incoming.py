@@ -2,10 +2,20 @@
 
 import struct
 
+from msgspec.structs import replace
+
 from sluice.base.ids import TaskId
+from sluice.logs.levels import unmarked
 from sluice.logs.lines import event_of
 from sluice.logs.model import Unit
-from sluice.wire.chunk import MAX_DATA, Chunk, ChunkError, Source, decode_chunks
+from sluice.wire.chunk import (
+    MAX_DATA,
+    UNMARKED,
+    Chunk,
+    ChunkError,
+    Source,
+    decode_chunks,
+)
 from sluice.wire.events import End
 
 MAX_PAYLOAD = 2 * MAX_DATA
@@ -67,6 +77,7 @@ def checked_unit(
     """
     first_line = line = chunks[0].first_line
     at = offset
+    known = []
     for chunk in chunks:
         if chunk.offset != at or chunk.first_line != line:
             raise BrokenUploadError(
@@ -74,11 +85,18 @@ def checked_unit(
                 f" where byte {at}, line {line} comes next"
             )
         _refuse_foreign(chunk)
+        known.append(_flagged(chunk))
         at += len(chunk.data)
         line += chunk.data.count(b"\n")
         if max(at, line) > _MAX_NUMBER or chunk.captured_us > _MAX_CAPTURED_US:
             raise BrokenUploadError("a place or a time that cannot be stored")
-    return Unit(task_id, epoch, offset, first_line, at, line, chunks)
+    return Unit(task_id, epoch, offset, first_line, at, line, tuple(known))
+
+
+def _flagged(chunk: Chunk) -> Chunk:
+    """Most chunks have no grave line: found out once here, nobody looks for one again."""
+    flags = UNMARKED if unmarked(chunk.data) else 0
+    return chunk if chunk.flags == flags else replace(chunk, flags=flags)
 
 
 def _refuse_foreign(chunk: Chunk) -> None:

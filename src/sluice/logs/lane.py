@@ -71,28 +71,17 @@ class ReadAhead:
 
     async def read(self, offset: int, budget: int) -> list[Chunk]:
         """Chunks from ``offset``, as `LogView.read` gives them."""
-        coming, self._coming = self._coming, None
-        if coming is not None:
-            if self._at == offset:
-                await asyncio.wait((coming,))
-                chunks = None if coming.cancelled() else coming.result()
-                if chunks:
-                    return chunks
-            coming.cancel()
-        return await self._tail.view.read(offset, budget)
-
-    def expect(self, offset: int, stop: int) -> None:
-        """The reader will come back for ``offset``, if it is not at ``stop`` by then."""
-        again, self._expected = self._expected >= 0, offset
-        if again and self._coming is None and offset < stop:
-            self._at = offset
-            self._coming = self._tail.spawn(
-                self._fetch(offset, min(BLOCK_BYTES, stop - offset))
-            )
-
-    def rest(self) -> None:
-        """The reader is near: it needs nothing fetched."""
-        self._expected = -1
+        chunks = await self._fetched(offset) or await self._tail.view.read(
+            offset, budget
+        )
+        end = chunks[-1].end if chunks else offset
+        again, self._expected = offset == self._expected, end
+        if again and end > offset and budget == BLOCK_BYTES:
+            self._at = end
+            self._coming = self._tail.spawn(self._fetch(end))
+            # begun before the reader goes on with what it has
+            await asyncio.sleep(0)
+        return chunks
 
     def forget(self) -> None:
         """Nobody comes back."""
@@ -100,9 +89,19 @@ class ReadAhead:
             self._coming.cancel()
             self._coming = None
 
-    async def _fetch(self, offset: int, budget: int) -> list[Chunk] | None:
+    async def _fetched(self, offset: int) -> list[Chunk] | None:
+        coming, self._coming = self._coming, None
+        if coming is None:
+            return None
+        if self._at != offset:
+            coming.cancel()
+            return None
+        await asyncio.wait((coming,))
+        return None if coming.cancelled() else coming.result()
+
+    async def _fetch(self, offset: int) -> list[Chunk] | None:
         try:
-            return await self._tail.view.read(offset, budget)
+            return await self._tail.view.read(offset, BLOCK_BYTES)
         except Exception:  # noqa: BLE001 - who asks for it meets the fault in the open
             return None
 
@@ -163,8 +162,6 @@ class Reader:
             segments = lane.ring.after(self.offset, RING_READ_BYTES)
             if not segments and self.offset < lane.ring.end:
                 segments = await self._past()
-            elif segments:
-                self._ahead.rest()
             if segments:
                 return self._given(segments)
             if self.tail.end is not None:
@@ -217,7 +214,6 @@ class Reader:
                 " cannot be read."
             )
         lane.ring.put_before(segments)
-        self._ahead.expect(segments[-1].end, stop)
         return segments
 
     def _given(self, segments: list[Segment]) -> bytes:

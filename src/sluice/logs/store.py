@@ -30,6 +30,9 @@ MAX_ROWS = 4000
 _LOCK_TIMEOUT = "200ms"
 _LOCK_KEY = 0x51_0C_E0_01
 
+# the `kind` column has a chunk's flags in its higher bits
+_KIND_MASK = 0x0F
+_FLAG_SHIFT = 4
 _SOURCES = {int(source): source for source in Source}
 _KINDS = {int(kind): kind for kind in Kind}
 _CHUNK = (
@@ -300,7 +303,7 @@ def _row(task_id: TaskId, day: int, chunk: Chunk, *, newlines: int) -> dict[str,
         "first_line": chunk.first_line,
         "newlines": newlines,
         "source": int(chunk.source),
-        "kind": int(chunk.kind),
+        "kind": int(chunk.kind) | chunk.flags << _FLAG_SHIFT,
         "captured_us": chunk.captured_us,
         "crc": chunk.crc(),
         "meta": chunk.meta,
@@ -315,7 +318,16 @@ def _of(log: LogRecord) -> ColumnElement[bool]:
 def chunk_of(row: Sequence[Any]) -> Chunk:
     """A chunk from the columns that `read_chunks` asks for, in its order."""
     offset, line, source, kind, captured, data, meta = row
-    return Chunk(offset, line, _SOURCES[source], _KINDS[kind], captured, data, meta)
+    return Chunk(
+        offset,
+        line,
+        _SOURCES[source],
+        _KINDS[kind & _KIND_MASK],
+        captured,
+        data,
+        meta,
+        kind >> _FLAG_SHIFT,
+    )
 
 
 def _record(row: Any) -> LogRecord:

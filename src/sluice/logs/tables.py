@@ -49,6 +49,7 @@ log_chunks = Table(
     Column("first_line", BigInteger, nullable=False),
     Column("newlines", Integer, nullable=False),
     Column("source", SmallInteger, nullable=False),
+    # output or event in the lower four bits, the chunk's flags above
     Column("kind", SmallInteger, nullable=False),
     Column("captured_us", BigInteger, nullable=False),
     Column("crc", BigInteger, nullable=False),

@@ -19,7 +19,7 @@ MAX_CATCH_UP = 256 * 1024
 MAX_DATA = 1024 * 1024
 
 UNMARKED = 1
-"""Flag: no line of the chunk says how grave it is; found out once, where it is archived."""
+"""Flag: no line of the chunk says how grave it is; found out once, by the server."""
 
 _HEADER = struct.Struct("<HBBHHIQQQI")
 HEADER_SIZE = _HEADER.size

@@ -44,18 +44,16 @@ def text_messages(frames: bytes) -> Iterator[bytes]:
             parts.clear()
 
 
-def slices(frames: bytes, size: int = SLICE_BYTES) -> Iterator[bytes]:
-    """The same bytes in pieces of whole frames, each of about ``size``."""
-    if len(frames) <= size:
-        yield frames
-        return
+def slices(frames: bytes, size: int = SLICE_BYTES) -> Iterator[memoryview]:
+    """The same bytes in pieces of whole frames, each of about ``size``; nothing is copied."""
+    view = memoryview(frames)
     at = 0
     for _, _, end in _walk(frames):
         if end - at >= size:
-            yield frames[at:end]
+            yield view[at:end]
             at = end
     if at < len(frames):
-        yield frames[at:]
+        yield view[at:]
 
 
 def _head(first: int, size: int) -> bytes:
