@@ -12,6 +12,7 @@ from sluice.base.ids import (
     ConfigurationVersionId,
     WorkspaceId,
     new_configuration_version_id,
+    random_id,
 )
 from sluice.base.transactions import Transactions
 from sluice.blobs.store import Blobs
@@ -139,7 +140,9 @@ async def upload(
         status=ConfigurationStatus.UPLOADED,
         size_bytes=body.size,
         sha256=body.sha256,
-        blob_key=_blob_key(version, body),
+        blob_key=random_id(
+            f"configs/{version.id}"
+        ),  # its own: no upload touches another's
     )
     return await _keep(deps, uploaded, body)
 
@@ -148,15 +151,14 @@ async def _keep(
     deps: ConfigDeps, uploaded: ConfigurationVersion, body: StoredBody
 ) -> ConfigurationVersion:
     """The blob first, then the row. Of two uploads at once the first one to settle wins."""
-    key = _blob_key(uploaded, body)
+    key = uploaded.blob_key or ""
     await deps.blobs.put(key, body.path)
     async with deps.transactions.write() as tx:
         settled = await deps.store.settle(tx, uploaded)
         present = await deps.store.get(tx, uploaded.id)
     if settled:
         return uploaded
-    if present is None or present.blob_key != key:
-        await _drop_blob(deps, key)
+    await _drop_blob(deps, key)
     if present is None:
         raise NotFoundError(f"The configuration version {uploaded.id} was deleted.")
     return _same_or_refused(present, body)
@@ -192,11 +194,6 @@ def _same_or_refused(
         f"Configuration version {version.id} is {version.status} with another content; "
         "make a new configuration version."
     )
-
-
-def _blob_key(version: ConfigurationVersion, body: StoredBody) -> str:
-    """Named for the content as well: two uploads at once cannot mix."""
-    return f"configs/{version.id}-{body.sha256[:16]}.tar.gz"
 
 
 async def _drop_blob(deps: ConfigDeps, key: str) -> None:
