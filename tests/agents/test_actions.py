@@ -22,7 +22,8 @@ from sluice.wire.agent import (
     RegisterRequest,
     Slots,
 )
-from sluice.wire.resources import AgentState, PoolInput, TokenInput
+from sluice.wire.shapes.people import TokenInput
+from sluice.wire.shapes.pools import AgentState, PoolInput
 from tests.tasks.world import BOTH, ORG, POOL, World
 
 CALLER = PoolPrincipal(POOL, ORG, TokenId("tok-1"))

@@ -15,18 +15,11 @@ from sluice.base.clock import SystemClock
 from sluice.client.api import Api
 from sluice.client.carriers import SseCarrier, TextCarrier, WebSocketCarrier
 from sluice.client.settings import client_settings
-from sluice.wire.resources import (
-    Agent,
-    Me,
-    OutputValue,
-    Pool,
-    StateVersion,
-    Task,
-    TaskList,
-    TaskStatus,
-    Variable,
-    Workspace,
-)
+from sluice.wire.shapes.people import Me
+from sluice.wire.shapes.pools import Agent, Pool
+from sluice.wire.shapes.states import OutputValue, StateVersion
+from sluice.wire.shapes.tasks import Task, TaskList, TaskStatus
+from sluice.wire.shapes.workspaces import Variable, Workspace
 from sluice.wire.stream import Batch, Completed, Connected, Frame, StageMarker
 from tests.cli.terminal import ARGV, Place
 

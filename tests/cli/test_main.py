@@ -167,7 +167,7 @@ REFUSED = """
 import sys
 from sluice.cli import lazy
 from sluice.cli.main import main
-from sluice.wire.resources import VariableInput
+from sluice.wire.shapes.workspaces import VariableInput
 def whoami():
     VariableInput(key=sys.argv[1], value=sys.argv[2] * int(sys.argv[3]))
 lazy.load = lambda name: lazy.as_command(name, whoami)

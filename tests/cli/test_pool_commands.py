@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 from sluice.cli.pool_commands import load_of
-from sluice.wire.resources import Agent, AgentState
+from sluice.wire.shapes.pools import Agent, AgentState
 
 SEEN = Agent(
     id="agent-1",

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluice.cli import words
-from sluice.wire.resources import PlanSummary
+from sluice.wire.shapes.tasks import PlanSummary
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ from sluice.base.errors import (
 )
 from sluice.client.api import Api
 from sluice.client.errors import ApiError, UnreachableError, error_of
-from sluice.wire.resources import ReasonInput, TaskInput, TaskType, WorkspacePatch
+from sluice.wire.shapes.base import ReasonInput
+from sluice.wire.shapes.tasks import TaskInput, TaskType
+from sluice.wire.shapes.workspaces import WorkspacePatch
 from tests.client.log_standins import TASK, task
 
 

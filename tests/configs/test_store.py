@@ -3,7 +3,7 @@ from datetime import timedelta
 
 from sluice.base.ids import ConfigurationVersionId, WorkspaceId
 from sluice.configs.model import ConfigurationVersion
-from sluice.wire.resources import ConfigurationStatus
+from sluice.wire.shapes.configs import ConfigurationStatus
 from tests.conftest import Backing
 from tests.workspaces.rig import NOW, WS, Stores
 

@@ -5,7 +5,7 @@ import pytest
 
 from sluice.base.ids import TaskId
 from sluice.events.topics import QUEUE
-from sluice.wire.resources import LockHolderKind
+from sluice.wire.shapes.workspaces import LockHolderKind
 from sluice.workspaces.model import Lock
 from tests.state.states import state
 from tests.workspaces.rig import WS, Rig

@@ -17,7 +17,7 @@ import uvicorn
 from sluice.db.engine import Database
 from sluice.state.actions import current_state, read_state
 from sluice.testing.processes import free_port
-from sluice.wire.resources import LockHolderKind
+from sluice.wire.shapes.workspaces import LockHolderKind
 from tests.conftest import Backing
 from tests.workspaces.rig import WS, Rig, build_rig
 

@@ -14,11 +14,8 @@ from sluice.base.ids import (
 )
 from sluice.tasks.model import Lease, Task, TaskState
 from sluice.wire.agent import Engine, PhaseName
-from sluice.wire.resources import (
-    ExecutionMode,
-    LockHolderKind,
-    TaskType,
-)
+from sluice.wire.shapes.tasks import TaskType
+from sluice.wire.shapes.workspaces import ExecutionMode, LockHolderKind
 from sluice.workspaces.model import Lock, Workspace
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)

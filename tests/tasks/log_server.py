@@ -35,7 +35,7 @@ from sluice.tasks.log_facts import LogApiDeps
 from sluice.tasks.model import LogFigures, Task, TaskState
 from sluice.tasks.viewers import Admission, StreamLimits
 from sluice.wire.agent import Engine
-from sluice.wire.resources import TaskType
+from sluice.wire.shapes.tasks import TaskType
 from tests.logs.harness import Agent, new_log, running
 
 ADA = UserPrincipal(UserId("user-ada"), "ada", admin=False)

@@ -20,13 +20,8 @@ from sluice.tasks.ports import TaskFilter
 from sluice.tasks.present import task_resource, task_row
 from sluice.wire.agent import PhaseOutcome
 from sluice.wire.events import Note
-from sluice.wire.resources import (
-    ExecutionMode,
-    RunVariable,
-    TaskInput,
-    TaskStatus,
-    TaskType,
-)
+from sluice.wire.shapes.tasks import RunVariable, TaskInput, TaskStatus, TaskType
+from sluice.wire.shapes.workspaces import ExecutionMode
 from sluice.workspaces.actions import (
     delete_workspace,
     force_unlock_workspace,

@@ -34,7 +34,7 @@ from sluice.tasks.events import (
 from sluice.tasks.lifecycle import MAX_LOST_PLANS, STATE_WORDS, TABLE, allows, step
 from sluice.tasks.model import TERMINAL_STATES, CancelKind, Task, TaskState
 from sluice.wire.agent import PhaseName, PhaseOutcome
-from sluice.wire.resources import TaskStatus, TaskType
+from sluice.wire.shapes.tasks import TaskStatus, TaskType
 from tests.tasks.factory import NOW, make_lease, make_task
 
 SOON = NOW + timedelta(seconds=5)

@@ -19,7 +19,7 @@ from sluice.tasks.viewers import StreamLimits
 from sluice.testing.memory_logs import MemoryBlobs
 from sluice.wire.chunk import Chunk, Source, event_chunk
 from sluice.wire.events import Stage, StageBegin
-from sluice.wire.resources import TaskType
+from sluice.wire.shapes.tasks import TaskType
 from tests.logs.harness import (
     NOW_US,
     Agent,

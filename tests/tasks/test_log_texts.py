@@ -23,7 +23,7 @@ from sluice.tasks.log_texts import (
     plain_text,
 )
 from sluice.tasks.model import LogFigures, TaskState
-from sluice.wire.resources import TaskType
+from sluice.wire.shapes.tasks import TaskType
 from tests.tasks.log_server import a_task
 
 AT = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)

@@ -38,14 +38,8 @@ from sluice.wire.agent import (
 )
 from sluice.wire.chunk import Chunk, Kind, Source, event_chunk
 from sluice.wire.events import AgentLost, Note, Stage, StageBegin, StageOutcome
-from sluice.wire.resources import (
-    RunVariable,
-    StageStatus,
-    TaskStatus,
-    TaskType,
-    VariableCategory,
-    VariableInput,
-)
+from sluice.wire.shapes.tasks import RunVariable, StageStatus, TaskStatus, TaskType
+from sluice.wire.shapes.workspaces import VariableCategory, VariableInput
 from sluice.workspaces.actions import lock_workspace
 from sluice.workspaces.variable_actions import add_variable
 from tests.conftest import Backing

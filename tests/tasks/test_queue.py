@@ -17,7 +17,7 @@ from sluice.tasks.queue import (
     waiting_reason,
 )
 from sluice.wire.agent import PhaseName, Slots
-from sluice.wire.resources import TaskType
+from sluice.wire.shapes.tasks import TaskType
 from tests.tasks.factory import NOW, make_task, task_lock, user_lock
 
 POOL = PoolFacts("idc1", agents=2, free=1)

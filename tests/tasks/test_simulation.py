@@ -14,7 +14,7 @@ from sluice.tasks.model import Task, TaskState
 from sluice.tasks.ports import TaskFilter
 from sluice.testing.memory import MemoryTransactions
 from sluice.wire.agent import PhaseName, PhaseOutcome, Slots
-from sluice.wire.resources import TaskType
+from sluice.wire.shapes.tasks import TaskType
 from sluice.workspaces.actions import lock_workspace, unlock_workspace
 from sluice.workspaces.model import Workspace
 from tests.conftest import Backing

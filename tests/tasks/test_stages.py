@@ -14,7 +14,7 @@ from sluice.tasks.stages import (
 )
 from sluice.wire.agent import PhaseName
 from sluice.wire.events import Stage, StageOutcome
-from sluice.wire.resources import StageStatus, TaskType
+from sluice.wire.shapes.tasks import StageStatus, TaskType
 from tests.tasks.factory import NOW, make_task
 
 PLAN, APPLY = PhaseName.PLAN, PhaseName.APPLY

@@ -30,7 +30,7 @@ from sluice.tasks.ports import Claimant, TaskFilter
 from sluice.tasks.queue import claimable
 from sluice.wire.agent import PhaseName, PlanOptions, Slots
 from sluice.wire.events import Stage
-from sluice.wire.resources import PlanSummary, StageStatus, TaskStatus, TaskType
+from sluice.wire.shapes.tasks import PlanSummary, StageStatus, TaskStatus, TaskType
 from sluice.workspaces.model import Lock
 from tests.tasks.conftest import Stores
 from tests.tasks.factory import (

@@ -65,12 +65,9 @@ from sluice.wire.events import (
     StageOutcome,
     marker_line,
 )
-from sluice.wire.resources import (
-    ConfigurationStatus,
-    ExecutionMode,
-    TaskInput,
-    TaskType,
-)
+from sluice.wire.shapes.configs import ConfigurationStatus
+from sluice.wire.shapes.tasks import TaskInput, TaskType
+from sluice.wire.shapes.workspaces import ExecutionMode
 from sluice.workspaces.actions import WorkspaceDeps
 from sluice.workspaces.model import Workspace
 from sluice.workspaces.state_locks import StateLocks

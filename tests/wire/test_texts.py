@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from sluice.wire.agent import LogEnd, PhaseOutcome, PhaseResult, PingRequest
-from sluice.wire.resources import PoolInput, TaskInput
+from sluice.wire.shapes.pools import PoolInput
+from sluice.wire.shapes.tasks import TaskInput
 from sluice.wire.texts import check_texts, storable
 
 

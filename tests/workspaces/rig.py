@@ -50,7 +50,7 @@ from sluice.testing.memory_workspaces import (
     MemoryWorkspaceStore,
 )
 from sluice.wire.agent import Engine
-from sluice.wire.resources import ExecutionMode, LockHolderKind
+from sluice.wire.shapes.workspaces import ExecutionMode, LockHolderKind
 from sluice.workspaces.actions import WorkspaceDeps
 from sluice.workspaces.api import build_router as workspaces_router
 from sluice.workspaces.model import Lock, Workspace

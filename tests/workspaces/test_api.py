@@ -4,7 +4,7 @@ import pytest
 
 from sluice.base.ids import TaskId
 from sluice.events.topics import QUEUE, workspace_topic
-from sluice.wire.resources import LockHolderKind
+from sluice.wire.shapes.workspaces import LockHolderKind
 from sluice.workspaces.actions import order_variables
 from tests.workspaces.rig import (
     FOREIGN_POOL,

@@ -1,7 +1,7 @@
 import pytest
 
 from sluice.base.errors import InvalidInputError
-from sluice.wire.resources import VariableCategory
+from sluice.wire.shapes.workspaces import VariableCategory
 from sluice.workspaces import settings_check
 
 

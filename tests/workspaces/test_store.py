@@ -8,7 +8,11 @@ from sluice.base.ids import VariableId, WorkspaceId
 from sluice.base.paging import Page
 from sluice.terraform.lock_info import LockInfo
 from sluice.wire.agent import Engine
-from sluice.wire.resources import ExecutionMode, LockHolderKind, VariableCategory
+from sluice.wire.shapes.workspaces import (
+    ExecutionMode,
+    LockHolderKind,
+    VariableCategory,
+)
 from sluice.workspaces.model import Lock, Variable
 from tests.conftest import Backing
 from tests.workspaces.rig import (

@@ -41,7 +41,8 @@ from sluice.wire.agent import (
     RegisterRequest,
     RegisterResponse,
 )
-from sluice.wire.resources import AgentState, PoolInput, TokenInput
+from sluice.wire.shapes.people import TokenInput
+from sluice.wire.shapes.pools import AgentState, PoolInput
 
 TOKEN_SECONDS = 3600.0
 """An agent's token; every ping brings a fresh one."""

@@ -19,7 +19,6 @@ from sluice.auth.policy import Permission
 from sluice.base.errors import ForbiddenError
 from sluice.base.ids import AgentId, LeaseId, PoolId, TaskId, TokenId
 from sluice.tasks.actions import finish_phase, get_lease, phase_started
-from sluice.wire import resources
 from sluice.wire.agent import (
     PhaseOrder,
     PhaseResult,
@@ -30,7 +29,10 @@ from sluice.wire.agent import (
     RegisterResponse,
     StartedReport,
 )
-from sluice.wire.resources import PoolInput, TokenInput
+from sluice.wire.shapes import people as people_shapes
+from sluice.wire.shapes import pools as pools_shapes
+from sluice.wire.shapes.people import TokenInput
+from sluice.wire.shapes.pools import PoolInput
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
 Admin = Annotated[Principal, Depends(require(Permission.ADMIN))]
@@ -51,7 +53,7 @@ def build_router(deps: AgentDeps) -> APIRouter:
 
 def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
     @router.get("/organizations/{organization}/pools")
-    async def list_pools(organization: str, _: Reader) -> list[resources.Pool]:
+    async def list_pools(organization: str, _: Reader) -> list[pools_shapes.Pool]:
         """An organization's pools by name."""
         pools = await actions.list_pools(deps, organization=organization)
         return [pool_resource(pool) for pool in pools]
@@ -59,13 +61,13 @@ def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
     @router.post("/organizations/{organization}/pools", status_code=201)
     async def create_pool(
         organization: str, given: PoolInput, _: Admin
-    ) -> resources.Pool:
+    ) -> pools_shapes.Pool:
         """Make a pool; the organization is named by its id or its name."""
         made = await actions.create_pool(deps, organization=organization, wanted=given)
         return pool_resource(made)
 
     @router.get("/pools/{pool_id}")
-    async def get_pool(pool_id: str, _: Reader) -> resources.Pool:
+    async def get_pool(pool_id: str, _: Reader) -> pools_shapes.Pool:
         """One pool."""
         return pool_resource(await actions.get_pool(deps, pool_id=PoolId(pool_id)))
 
@@ -74,12 +76,12 @@ def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
     @router.post("/pools/{pool_id}/tokens", status_code=201)
     async def issue_pool_token(
         pool_id: str, given: TokenInput, _: Admin
-    ) -> resources.NewToken:
+    ) -> people_shapes.NewToken:
         """Make a token with which agents register in the pool; it is shown this once."""
         issued = await actions.issue_pool_token(
             deps, pool_id=PoolId(pool_id), wanted=given
         )
-        return resources.NewToken(
+        return people_shapes.NewToken(
             id=issued.token.id,
             name=issued.token.name,
             token=issued.secret,
@@ -87,7 +89,7 @@ def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
         )
 
     @router.get("/pools/{pool_id}/tokens")
-    async def list_pool_tokens(pool_id: str, _: Admin) -> list[resources.TokenInfo]:
+    async def list_pool_tokens(pool_id: str, _: Admin) -> list[people_shapes.TokenInfo]:
         """The pool's tokens, without their secrets."""
         found = await actions.pool_tokens(deps, pool_id=PoolId(pool_id))
         return [_token_info(token) for token in found]
@@ -102,7 +104,7 @@ def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
 
 def _add_agents(router: APIRouter, deps: AgentDeps) -> None:
     @router.get("/organizations/{organization}/agents")
-    async def list_agents(organization: str, _: Reader) -> list[resources.Agent]:
+    async def list_agents(organization: str, _: Reader) -> list[pools_shapes.Agent]:
         """An organization's agents as last heard of."""
         found = await actions.list_agents(deps, organization=organization)
         return [_agent(seen) for seen in found]
@@ -185,9 +187,9 @@ async def _check_reporter(
         raise ForbiddenError(f"{caller.actor} does not hold the lease {lease_id}.")
 
 
-def pool_resource(pool: Pool) -> resources.Pool:
+def pool_resource(pool: Pool) -> pools_shapes.Pool:
     """A pool as the API shows it."""
-    return resources.Pool(
+    return pools_shapes.Pool(
         id=pool.id,
         organization_id=pool.organization_id,
         name=pool.name,
@@ -198,8 +200,8 @@ def pool_resource(pool: Pool) -> resources.Pool:
     )
 
 
-def _token_info(token: StoredToken) -> resources.TokenInfo:
-    return resources.TokenInfo(
+def _token_info(token: StoredToken) -> people_shapes.TokenInfo:
+    return people_shapes.TokenInfo(
         id=token.id,
         name=token.name,
         created_at=token.created_at,
@@ -208,9 +210,9 @@ def _token_info(token: StoredToken) -> resources.TokenInfo:
     )
 
 
-def _agent(seen: SeenAgent) -> resources.Agent:
+def _agent(seen: SeenAgent) -> pools_shapes.Agent:
     agent = seen.agent
-    return resources.Agent(
+    return pools_shapes.Agent(
         id=agent.id,
         pool_id=agent.pool_id,
         name=agent.name,

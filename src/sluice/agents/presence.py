@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sluice.agents.model import Agent
 from sluice.tasks.queue import ALIVE_SECONDS
-from sluice.wire.resources import AgentState
+from sluice.wire.shapes.pools import AgentState
 
 
 def alive_since(now: datetime) -> datetime:

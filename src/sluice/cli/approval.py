@@ -8,7 +8,7 @@ from sluice.cli import words
 from sluice.cli.console import Console
 from sluice.cli.keyboard import Interrupts, ask
 from sluice.client.api import Api
-from sluice.wire.resources import Task
+from sluice.wire.shapes.tasks import Task
 
 _NAMED = 10
 

@@ -20,15 +20,8 @@ from sluice.cli.settings import cli_settings
 from sluice.client.api import Api
 from sluice.client.settings import client_settings
 from sluice.terraform.archive import create_archive
-from sluice.wire.resources import (
-    ExecutionMode,
-    RunVariable,
-    Task,
-    TaskInput,
-    TaskType,
-    Workspace,
-    WorkspaceInput,
-)
+from sluice.wire.shapes.tasks import RunVariable, Task, TaskInput, TaskType
+from sluice.wire.shapes.workspaces import ExecutionMode, Workspace, WorkspaceInput
 
 _SOURCES = ("*.tf", "*.tf.json", "*.tofu", "*.tofu.json")
 

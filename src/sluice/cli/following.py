@@ -4,7 +4,7 @@ from sluice.cli.exit_codes import ExitCode
 from sluice.cli.live import Ending, Watch, WatchOptions
 from sluice.cli.outcome import code_of_task, sentence
 from sluice.cli.session import Session
-from sluice.wire.resources import Task
+from sluice.wire.shapes.tasks import Task
 
 
 def follow_to_end(session: Session, task: Task, options: WatchOptions) -> int:

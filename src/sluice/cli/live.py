@@ -15,7 +15,7 @@ from sluice.cli.progress import Progress, describe
 from sluice.cli.pump import FramePump, TaskPoll
 from sluice.client.api import Api
 from sluice.client.stream import Link, LinkEvent
-from sluice.wire.resources import TERMINAL, PlanSummary, Task, TaskStatus
+from sluice.wire.shapes.tasks import TERMINAL, PlanSummary, Task, TaskStatus
 from sluice.wire.stream import Batch, Completed, Frame, StageMarker
 
 _TICK = 0.1

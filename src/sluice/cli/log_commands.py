@@ -15,7 +15,7 @@ from sluice.cli.options import takes_records
 from sluice.cli.printer import Printer
 from sluice.cli.session import Session
 from sluice.wire.events import Stage
-from sluice.wire.resources import TERMINAL, Task
+from sluice.wire.shapes.tasks import TERMINAL, Task
 
 
 @dataclass(frozen=True, slots=True)

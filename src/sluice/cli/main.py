@@ -118,7 +118,7 @@ def _input_message(error: BaseException) -> str | None:
     """What is wrong with a field of a request, never its value; None for any other error."""
     from pydantic import ValidationError
 
-    from sluice.wire.resources import Input
+    from sluice.wire.shapes.base import Input
 
     requests = {kind.__name__ for kind in Input.__subclasses__()}
     if not isinstance(error, ValidationError) or error.title not in requests:

@@ -2,7 +2,7 @@
 
 from sluice.cli import words
 from sluice.cli.exit_codes import ExitCode
-from sluice.wire.resources import Task, TaskStatus, TaskType
+from sluice.wire.shapes.tasks import Task, TaskStatus, TaskType
 
 _CODES = {
     TaskStatus.SUCCESS: ExitCode.OK,

@@ -10,7 +10,8 @@ from sluice.cli.groups import new_group
 from sluice.cli.options import takes_records
 from sluice.cli.session import InOrganization, Session, find_organization
 from sluice.client.api import Api
-from sluice.wire.resources import Agent, AgentState, Pool, PoolInput, TokenInput
+from sluice.wire.shapes.people import TokenInput
+from sluice.wire.shapes.pools import Agent, AgentState, Pool, PoolInput
 
 app = new_group("Agent pools and their tokens.")
 

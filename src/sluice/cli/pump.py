@@ -9,7 +9,7 @@ from typing import Self
 from sluice.base.errors import SluiceError
 from sluice.client.api import Api
 from sluice.client.stream import Follower, Link
-from sluice.wire.resources import Task
+from sluice.wire.shapes.tasks import Task
 from sluice.wire.stream import Frame
 
 _WAITING_FRAMES = 8

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sluice.base.errors import InvalidInputError
 from sluice.cli.tfvars import variables_of_file
-from sluice.wire.resources import RunVariable
+from sluice.wire.shapes.tasks import RunVariable
 
 _DECLARED_TEXT = r'variable\s+"?{}"?\s*\{{[^}}]*?\btype\s*=\s*"?string\b'
 

@@ -21,7 +21,8 @@ from sluice.cli.console import Console, whole_writes
 from sluice.cli.settings import CliSettings, ColorMode, cli_settings
 from sluice.client.api import Api
 from sluice.client.settings import ClientSettings, client_settings
-from sluice.wire.resources import Organization, Workspace
+from sluice.wire.shapes.people import Organization
+from sluice.wire.shapes.workspaces import Workspace
 
 _WORKSPACE_ID = re.compile(r"ws-[1-9A-HJ-NP-Za-km-z]{16}")
 

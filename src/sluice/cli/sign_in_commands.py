@@ -15,7 +15,7 @@ from sluice.client.settings import (
     read_credentials,
     write_credentials,
 )
-from sluice.wire.resources import Me, SetupInput
+from sluice.wire.shapes.people import Me, SetupInput
 
 _SETUP = "sls_"
 

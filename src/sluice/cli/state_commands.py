@@ -17,7 +17,8 @@ from sluice.cli.session import (
     find_workspace,
     force_is_an_option,
 )
-from sluice.wire.resources import OutputValue, StateVersion, Workspace
+from sluice.wire.shapes.states import OutputValue, StateVersion
+from sluice.wire.shapes.workspaces import Workspace
 
 app = new_group("Read, store and roll back a workspace's state.")
 

@@ -17,14 +17,9 @@ from sluice.cli.session import (
     find_organization,
     find_workspace,
 )
-from sluice.wire.resources import (
-    TERMINAL,
-    Organization,
-    Task,
-    TaskRow,
-    TaskStatus,
-    Workspace,
-)
+from sluice.wire.shapes.people import Organization
+from sluice.wire.shapes.tasks import TERMINAL, Task, TaskRow, TaskStatus
+from sluice.wire.shapes.workspaces import Workspace
 
 app = new_group("Tasks: list, show, confirm, discard and cancel them.")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sluice.base.errors import InvalidInputError
-from sluice.wire.resources import RunVariable
+from sluice.wire.shapes.tasks import RunVariable
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _SPACE = re.compile(r"(?:\s+|#[^\n]*|//[^\n]*|/\*.*?\*/)*", re.DOTALL)

@@ -11,7 +11,7 @@ from sluice.cli import words
 from sluice.cli.groups import new_group
 from sluice.cli.options import takes_records
 from sluice.cli.session import InOrganization, Session, find_workspace
-from sluice.wire.resources import (
+from sluice.wire.shapes.workspaces import (
     Variable,
     VariableCategory,
     VariableInput,

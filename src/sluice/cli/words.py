@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sluice.wire.resources import PlanSummary, TaskType
+from sluice.wire.shapes.tasks import PlanSummary, TaskType
 
 _TASK_TYPES = {
     TaskType.PLAN: "plan",

@@ -18,7 +18,7 @@ from sluice.cli.session import (
     force_is_an_option,
 )
 from sluice.wire.agent import Engine
-from sluice.wire.resources import (
+from sluice.wire.shapes.workspaces import (
     ExecutionMode,
     Workspace,
     WorkspaceInput,

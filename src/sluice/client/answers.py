@@ -1,4 +1,4 @@
-"""Reads the server's JSON answers as the records of `sluice.wire.resources`."""
+"""Reads the server's JSON answers as the records of `sluice.wire.shapes`."""
 
 from typing import TypeVar
 

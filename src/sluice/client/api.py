@@ -23,7 +23,7 @@ from sluice.client.workspaces_api import (
 class Api:
     """A client of one server, with one token.
 
-    Every method returns a record of `sluice.wire.resources` and raises a `SluiceError` by the
+    Every method returns a record of `sluice.wire.shapes` and raises a `SluiceError` by the
     server's error code; reads are retried while the server restarts.
 
     Example:

@@ -19,7 +19,7 @@ from sluice.base.clock import Clock, rfc3339
 from sluice.base.errors import SluiceError
 from sluice.client.errors import ApiError, UnreachableError, error_of
 from sluice.client.transport import Transport
-from sluice.wire.resources import TERMINAL, Task
+from sluice.wire.shapes.tasks import TERMINAL, Task
 from sluice.wire.stream import Batch, Completed, Frame, decode_frame
 
 # one line of 10 MB in JSON, every byte escaped

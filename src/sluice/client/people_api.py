@@ -2,21 +2,19 @@
 
 from sluice.client.answers import many, one
 from sluice.client.transport import Transport
-from sluice.wire.resources import (
+from sluice.wire.shapes.people import (
     AccessToken,
-    Agent,
     Me,
     NewToken,
     Organization,
     OrganizationInput,
-    Pool,
-    PoolInput,
     SetupInput,
     TokenInfo,
     TokenInput,
     User,
     UserInput,
 )
+from sluice.wire.shapes.pools import Agent, Pool, PoolInput
 
 _ROOT = "/api/v1"
 

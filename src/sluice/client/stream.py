@@ -19,7 +19,7 @@ from sluice.client.carriers import (
 from sluice.client.cursor import GapError, LineCursor
 from sluice.client.errors import StreamBrokenError, UnreachableError
 from sluice.client.transport import Transport
-from sluice.wire.resources import Task
+from sluice.wire.shapes.tasks import Task
 from sluice.wire.stream import Completed, Connected, Frame, StreamError
 
 GIVE_UP_SECONDS = 900.0

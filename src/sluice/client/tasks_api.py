@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from sluice.client.answers import many, one
 from sluice.client.stream import Follower, Link, open_follower
 from sluice.client.transport import Transport
-from sluice.wire.resources import (
-    OutputValue,
-    ReasonInput,
+from sluice.wire.shapes.base import ReasonInput
+from sluice.wire.shapes.states import OutputValue
+from sluice.wire.shapes.streams import StreamStats
+from sluice.wire.shapes.tasks import (
     ResourceChanges,
-    StreamStats,
     Task,
     TaskInput,
     TaskList,

@@ -4,11 +4,10 @@ from pathlib import Path
 
 from sluice.client.answers import many, one
 from sluice.client.transport import Transport
-from sluice.wire.resources import (
-    ConfigurationVersion,
-    OutputValue,
-    ReasonInput,
-    StateVersion,
+from sluice.wire.shapes.base import ReasonInput
+from sluice.wire.shapes.configs import ConfigurationVersion
+from sluice.wire.shapes.states import OutputValue, StateVersion
+from sluice.wire.shapes.workspaces import (
     Variable,
     VariableInput,
     VariablePatch,

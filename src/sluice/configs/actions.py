@@ -20,7 +20,7 @@ from sluice.configs.model import ConfigurationVersion
 from sluice.configs.ports import ConfigurationStore, Workspaces
 from sluice.edge.bodies import StoredBody
 from sluice.terraform.archive import ArchiveError, ArchiveLimits, check_archive
-from sluice.wire.resources import ConfigurationStatus
+from sluice.wire.shapes.configs import ConfigurationStatus
 
 _logger = structlog.get_logger(__name__)
 

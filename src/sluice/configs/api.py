@@ -13,7 +13,7 @@ from sluice.configs import actions
 from sluice.configs.actions import ConfigDeps
 from sluice.configs.model import ConfigurationVersion
 from sluice.edge.bodies import body_to_file
-from sluice.wire import resources
+from sluice.wire.shapes import configs as configs_shapes
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
 Planner = Annotated[Principal, Depends(require(Permission.PLAN))]
@@ -26,7 +26,7 @@ def build_router(deps: ConfigDeps) -> APIRouter:
     @router.post("/workspaces/{workspace_id}/configuration-versions", status_code=201)
     async def create_configuration_version(
         workspace_id: str, caller: Planner
-    ) -> resources.ConfigurationVersion:
+    ) -> configs_shapes.ConfigurationVersion:
         """Announce an upload; `upload_url` says where to PUT the tar.gz."""
         made = await actions.create_configuration_version(
             deps, workspace_id=WorkspaceId(workspace_id), actor=caller.actor
@@ -36,7 +36,7 @@ def build_router(deps: ConfigDeps) -> APIRouter:
     @router.get("/configuration-versions/{configuration_version_id}")
     async def get_configuration_version(
         configuration_version_id: str, _: Reader
-    ) -> resources.ConfigurationVersion:
+    ) -> configs_shapes.ConfigurationVersion:
         """One configuration version."""
         found = await actions.get_configuration_version(
             deps,
@@ -52,7 +52,7 @@ def _add_content(router: APIRouter, deps: ConfigDeps) -> None:
     @router.put("/configuration-versions/{configuration_version_id}/upload")
     async def upload(
         configuration_version_id: str, request: Request, _: Planner
-    ) -> resources.ConfigurationVersion:
+    ) -> configs_shapes.ConfigurationVersion:
         """Upload the files as a tar.gz; refused with the reason where it is unsafe."""
         version_id = ConfigurationVersionId(configuration_version_id)
         await actions.expect_upload(deps, configuration_version_id=version_id)
@@ -83,8 +83,8 @@ def _add_content(router: APIRouter, deps: ConfigDeps) -> None:
         )
 
 
-def _resource(version: ConfigurationVersion) -> resources.ConfigurationVersion:
-    return resources.ConfigurationVersion(
+def _resource(version: ConfigurationVersion) -> configs_shapes.ConfigurationVersion:
+    return configs_shapes.ConfigurationVersion(
         id=version.id,
         workspace_id=version.workspace_id,
         status=version.status,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluice.base.ids import ConfigurationVersionId, WorkspaceId
-from sluice.wire.resources import ConfigurationStatus
+from sluice.wire.shapes.configs import ConfigurationStatus
 
 
 @dataclass(frozen=True, slots=True)

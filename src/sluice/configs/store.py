@@ -9,7 +9,7 @@ from sluice.base.transactions import Tx
 from sluice.configs.model import ConfigurationVersion
 from sluice.configs.tables import configuration_versions as table
 from sluice.db.engine import connection_of
-from sluice.wire.resources import ConfigurationStatus
+from sluice.wire.shapes.configs import ConfigurationStatus
 
 
 class SqlConfigurationStore:

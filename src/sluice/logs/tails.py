@@ -11,7 +11,7 @@ from sluice.logs.history import LogView
 from sluice.logs.lane import Reader
 from sluice.logs.model import Position, Unit
 from sluice.logs.tail import Tail, TailParts
-from sluice.wire.resources import StreamStat, StreamStats
+from sluice.wire.shapes.streams import StreamStat, StreamStats
 
 LAST_LINES = 1000
 REMOTE_WATCH_SECONDS = 15.0

@@ -15,7 +15,7 @@ from sluice.base.errors import NotFoundError
 from sluice.base.ids import UserId
 from sluice.server.concepts import Concepts
 from sluice.server.parts import Parts
-from sluice.wire.resources import PoolInput
+from sluice.wire.shapes.pools import PoolInput
 
 ORGANIZATION = FIRST_ORGANIZATION
 POOL = "default-pool"

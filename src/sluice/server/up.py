@@ -28,7 +28,7 @@ from sluice.server.first_start import show_setup_token
 from sluice.server.serving import Serving, serving
 from sluice.server.settings import ServerSettings
 from sluice.server.signals import Signals, handled_signals
-from sluice.wire.resources import AgentState
+from sluice.wire.shapes.pools import AgentState
 
 AGENT_NAME = "up"
 AGENT_SECONDS = 15.0

@@ -39,7 +39,7 @@ from sluice.terraform.statefile import (
     parse_state,
     with_serial,
 )
-from sluice.wire.resources import OutputValue
+from sluice.wire.shapes.states import OutputValue
 
 _logger = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from sluice.state import actions
 from sluice.state.actions import StateDeps
 from sluice.state.backend_routes import add_backend
 from sluice.state.model import StateVersion
-from sluice.wire import resources
+from sluice.wire.shapes import states as states_shapes
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
 Planner = Annotated[Principal, Depends(require(Permission.PLAN))]
@@ -39,7 +39,7 @@ def _add_of_workspace(router: APIRouter, deps: StateDeps) -> None:
         _: Reader,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20,
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
-    ) -> list[resources.StateVersion]:
+    ) -> list[states_shapes.StateVersion]:
         """A workspace's state versions, newest first; one of size 0 says "deleted"."""
         found = await actions.list_state_versions(
             deps, workspace_id=WorkspaceId(workspace_id), page=Page(limit, offset)
@@ -49,7 +49,7 @@ def _add_of_workspace(router: APIRouter, deps: StateDeps) -> None:
     @router.get("/workspaces/{workspace_id}/state-versions/current")
     async def current_state_version(
         workspace_id: str, _: Reader
-    ) -> resources.StateVersion:
+    ) -> states_shapes.StateVersion:
         """The workspace's present state."""
         found = await actions.current_state(
             deps, workspace_id=WorkspaceId(workspace_id)
@@ -59,7 +59,9 @@ def _add_of_workspace(router: APIRouter, deps: StateDeps) -> None:
         return _resource(found)
 
     @router.get("/workspaces/{workspace_id}/outputs")
-    async def list_outputs(workspace_id: str, _: Reader) -> list[resources.OutputValue]:
+    async def list_outputs(
+        workspace_id: str, _: Reader
+    ) -> list[states_shapes.OutputValue]:
         """The present state's outputs; sensitive ones without their values."""
         return await actions.outputs(deps, workspace_id=WorkspaceId(workspace_id))
 
@@ -68,7 +70,7 @@ def _add_writes(router: APIRouter, deps: StateDeps) -> None:
     @router.post("/workspaces/{workspace_id}/state-versions", status_code=201)
     async def upload_state(
         workspace_id: str, request: Request, caller: Applier, *, force: bool = False
-    ) -> resources.StateVersion:
+    ) -> states_shapes.StateVersion:
         """Store a state file; the body is the file as it is."""
         content = await read_body(request, limit=deps.max_bytes)
         stored = await actions.upload_state(
@@ -86,7 +88,7 @@ def _add_writes(router: APIRouter, deps: StateDeps) -> None:
     )
     async def roll_back(
         workspace_id: str, state_version_id: str, caller: Applier
-    ) -> resources.StateVersion:
+    ) -> states_shapes.StateVersion:
         """Make an earlier state the present one, as a new version."""
         stored = await actions.roll_back(
             deps,
@@ -101,7 +103,7 @@ def _add_versions(router: APIRouter, deps: StateDeps) -> None:
     @router.get("/state-versions/{state_version_id}")
     async def get_state_version(
         state_version_id: str, _: Reader
-    ) -> resources.StateVersion:
+    ) -> states_shapes.StateVersion:
         """One state version, without its content."""
         found = await actions.get_state_version(
             deps, state_version_id=StateVersionId(state_version_id)
@@ -124,8 +126,8 @@ def _add_versions(router: APIRouter, deps: StateDeps) -> None:
         )
 
 
-def _resource(version: StateVersion) -> resources.StateVersion:
-    return resources.StateVersion(
+def _resource(version: StateVersion) -> states_shapes.StateVersion:
+    return states_shapes.StateVersion(
         id=version.id,
         workspace_id=version.workspace_id,
         serial=version.serial,

@@ -51,7 +51,8 @@ from sluice.tasks.ports import TaskFilter
 from sluice.tasks.present import TaskDetails
 from sluice.tasks.waits import reasons
 from sluice.wire.agent import PhaseName, PlanOptions
-from sluice.wire.resources import ConfigurationStatus, TaskInput, TaskType
+from sluice.wire.shapes.configs import ConfigurationStatus
+from sluice.wire.shapes.tasks import TaskInput, TaskType
 from sluice.workspaces.actions import get_workspace
 from sluice.workspaces.model import Workspace
 

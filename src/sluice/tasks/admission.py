@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from sluice.base.errors import ConflictError, InvalidInputError
 from sluice.base.ids import StateVersionId
 from sluice.tasks.model import Task, TaskState
-from sluice.wire.resources import ExecutionMode, TaskInput, TaskType
+from sluice.wire.shapes.tasks import TaskInput, TaskType
+from sluice.wire.shapes.workspaces import ExecutionMode
 from sluice.workspaces.model import Workspace
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")

@@ -15,8 +15,10 @@ from sluice.tasks.actions import TaskDeps, TaskListing
 from sluice.tasks.model import Task
 from sluice.tasks.ports import TaskFilter
 from sluice.tasks.present import resource_changes, task_resource, task_row
-from sluice.wire import resources
-from sluice.wire.resources import ReasonInput, TaskInput, TaskStatus, TaskType
+from sluice.wire.shapes import states as states_shapes
+from sluice.wire.shapes import tasks as tasks_shapes
+from sluice.wire.shapes.base import ReasonInput
+from sluice.wire.shapes.tasks import TaskInput, TaskStatus, TaskType
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
 Planner = Annotated[Principal, Depends(require(Permission.PLAN))]
@@ -40,7 +42,7 @@ def _add_creation(router: APIRouter, deps: TaskDeps) -> None:
     @router.post("/workspaces/{workspace_id}/tasks", status_code=201)
     async def create_task(
         workspace_id: str, given: TaskInput, caller: Planner
-    ) -> resources.Task:
+    ) -> tasks_shapes.Task:
         """Put a task into the workspace's queue."""
         if given.task_type is not TaskType.PLAN:
             check(caller, Permission.APPLY)
@@ -53,7 +55,7 @@ def _add_creation(router: APIRouter, deps: TaskDeps) -> None:
         return await _resource(deps, task.id)
 
     @router.get("/tasks/{task_id}")
-    async def get_task(task_id: str, _: Reader) -> resources.Task:
+    async def get_task(task_id: str, _: Reader) -> tasks_shapes.Task:
         """A task with its stages, who did what to it, and why it stands where it does."""
         return await _resource(deps, TaskId(task_id))
 
@@ -67,7 +69,7 @@ def _add_lists(router: APIRouter, deps: TaskDeps) -> None:
         task_type: TaskType | None = None,
         limit: Limit = 20,
         offset: Offset = 0,
-    ) -> resources.TaskList:
+    ) -> tasks_shapes.TaskList:
         """A workspace's tasks, newest first."""
         page = Page(limit, offset)
         which = TaskFilter(
@@ -86,7 +88,7 @@ def _add_lists(router: APIRouter, deps: TaskDeps) -> None:
         task_type: TaskType | None = None,
         limit: Limit = 20,
         offset: Offset = 0,
-    ) -> resources.TaskList:
+    ) -> tasks_shapes.TaskList:
         """An organization's tasks, newest first."""
         page = Page(limit, offset)
         owner = await actions.find_organization(deps, organization=organization)
@@ -99,7 +101,7 @@ def _add_decisions(router: APIRouter, deps: TaskDeps) -> None:
     @router.post("/tasks/{task_id}/confirm")
     async def confirm(
         task_id: str, caller: Applier, given: ReasonInput | None = None
-    ) -> resources.Task:
+    ) -> tasks_shapes.Task:
         """Let a planned task apply."""
         await actions.confirm(
             deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
@@ -109,7 +111,7 @@ def _add_decisions(router: APIRouter, deps: TaskDeps) -> None:
     @router.post("/tasks/{task_id}/discard")
     async def discard(
         task_id: str, caller: Applier, given: ReasonInput | None = None
-    ) -> resources.Task:
+    ) -> tasks_shapes.Task:
         """End a planned task without applying it."""
         await actions.discard(
             deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
@@ -119,7 +121,7 @@ def _add_decisions(router: APIRouter, deps: TaskDeps) -> None:
     @router.post("/tasks/{task_id}/cancel")
     async def cancel(
         task_id: str, caller: Planner, given: ReasonInput | None = None
-    ) -> resources.Task:
+    ) -> tasks_shapes.Task:
         """Stop a task safely."""
         await actions.cancel(
             deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
@@ -129,7 +131,7 @@ def _add_decisions(router: APIRouter, deps: TaskDeps) -> None:
     @router.post("/tasks/{task_id}/force-cancel")
     async def force_cancel(
         task_id: str, caller: Applier, given: ReasonInput | None = None
-    ) -> resources.Task:
+    ) -> tasks_shapes.Task:
         """Have a phase killed, whatever becomes of what it was doing."""
         await actions.force_cancel(
             deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
@@ -148,19 +150,19 @@ def _add_plans(router: APIRouter, deps: TaskDeps) -> None:
     @router.get("/workspaces/{workspace_id}/tasks/{task_id}/resource-changes")
     async def get_resource_changes(
         workspace_id: str, task_id: str, _: Reader
-    ) -> resources.ResourceChanges:
+    ) -> tasks_shapes.ResourceChanges:
         """What the plan changes; sensitive values read `(sensitive value)`."""
         task = await _task_of(deps, workspace_id, task_id)
         return resource_changes(await task_data.plan_of(deps, task=task))
 
     @router.get("/tasks/{task_id}/outputs")
-    async def get_outputs(task_id: str, _: Reader) -> list[resources.OutputValue]:
+    async def get_outputs(task_id: str, _: Reader) -> list[states_shapes.OutputValue]:
         """The outputs that the task made, or would make."""
         task = await actions.get_task(deps, task_id=TaskId(task_id))
         return await task_data.outputs_of(deps, task=task)
 
 
-async def _resource(deps: TaskDeps, task_id: TaskId) -> resources.Task:
+async def _resource(deps: TaskDeps, task_id: TaskId) -> tasks_shapes.Task:
     return task_resource(await actions.get_task_details(deps, task_id=task_id))
 
 
@@ -171,8 +173,8 @@ async def _task_of(deps: TaskDeps, workspace_id: str, task_id: str) -> Task:
     return task
 
 
-def _task_list(found: TaskListing, page: Page) -> resources.TaskList:
-    return resources.TaskList(
+def _task_list(found: TaskListing, page: Page) -> tasks_shapes.TaskList:
+    return tasks_shapes.TaskList(
         tasks=[task_row(task, reason) for task, reason in found.tasks],
         total=found.total,
         limit=page.limit,

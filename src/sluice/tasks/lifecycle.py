@@ -48,7 +48,7 @@ from sluice.tasks.events import (
 from sluice.tasks.gates import Gate
 from sluice.tasks.model import CancelKind, Lease, Task, TaskState
 from sluice.wire.agent import PhaseName, PhaseOutcome
-from sluice.wire.resources import TaskType
+from sluice.wire.shapes.tasks import TaskType
 
 MAX_LOST_PLANS = 3
 """A plan whose agents were lost so often is not queued again."""

@@ -8,7 +8,7 @@ from sluice.base.clock import rfc3339
 from sluice.logs.model import LogRecord
 from sluice.tasks.model import Task
 from sluice.tasks.present import duration_of
-from sluice.wire.resources import TaskType
+from sluice.wire.shapes.tasks import TaskType
 
 
 class Wanted(StrEnum):

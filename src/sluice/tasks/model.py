@@ -16,7 +16,7 @@ from sluice.base.ids import (
 )
 from sluice.wire.agent import Engine, PhaseName, PlanOptions
 from sluice.wire.events import Stage
-from sluice.wire.resources import PlanSummary, StageStatus, TaskStatus, TaskType
+from sluice.wire.shapes.tasks import PlanSummary, StageStatus, TaskStatus, TaskType
 
 
 class TaskState(StrEnum):

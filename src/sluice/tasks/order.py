@@ -9,7 +9,8 @@ from sluice.base.ids import TaskId
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.model import Lease, Task
 from sluice.wire.agent import LogPosition, OrderVariable, PhaseOrder
-from sluice.wire.resources import RunVariable, TaskType, VariableCategory
+from sluice.wire.shapes.tasks import RunVariable, TaskType
+from sluice.wire.shapes.workspaces import VariableCategory
 from sluice.workspaces.actions import order_variables
 from sluice.workspaces.model import Workspace
 

@@ -40,7 +40,8 @@ from sluice.wire.agent import (
 )
 from sluice.wire.chunk import Chunk, Kind, Source
 from sluice.wire.events import Note, Stage, StageBegin, StageEnd, StageOutcome
-from sluice.wire.resources import LockHolderKind, StageStatus
+from sluice.wire.shapes.tasks import StageStatus
+from sluice.wire.shapes.workspaces import LockHolderKind
 from sluice.workspaces.model import Lock, Workspace
 
 CLAIM_ATTEMPTS = 5

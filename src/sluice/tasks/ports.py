@@ -25,7 +25,7 @@ from sluice.tasks.queue import PoolFacts
 from sluice.wire.agent import LogPosition, PhaseName, Slots
 from sluice.wire.events import Event
 from sluice.wire.log_flow import Head
-from sluice.wire.resources import TaskStatus, TaskType
+from sluice.wire.shapes.tasks import TaskStatus, TaskType
 
 
 class LogBook(Protocol):

@@ -13,7 +13,8 @@ from sluice.tasks.lifecycle import allows
 from sluice.tasks.model import ActionRecord, StageRecord, Task
 from sluice.tasks.stages import current, milliseconds, shown, timings
 from sluice.terraform.plan_json import PlanJson
-from sluice.wire import resources
+from sluice.wire.shapes import states as states_shapes
+from sluice.wire.shapes import tasks as tasks_shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,12 @@ class TaskDetails:
     agent_name: str | None
 
 
-def task_resource(details: TaskDetails) -> resources.Task:
+def task_resource(details: TaskDetails) -> tasks_shapes.Task:
     """A task with its stages, as `GET /api/v1/tasks/{id}` answers."""
     task = details.task
     stages = shown(task, details.stages)
     stage = current(task)
-    return resources.Task(
+    return tasks_shapes.Task(
         id=task.id,
         workspace_id=task.workspace_id,
         organization_id=task.organization_id,
@@ -42,7 +43,7 @@ def task_resource(details: TaskDetails) -> resources.Task:
         reason=details.reason,
         error=task.error,
         message=task.message,
-        options=resources.TaskOptions.model_validate(task.options.model_dump()),
+        options=tasks_shapes.TaskOptions.model_validate(task.options.model_dump()),
         auto_apply=task.auto_apply,
         configuration_version_id=task.configuration_version_id,
         plan_task_id=task.plan_task_id,
@@ -58,7 +59,7 @@ def task_resource(details: TaskDetails) -> resources.Task:
         stages=[_stage(stage) for stage in stages],
         stage_timings=timings(stages),
         actions=[
-            resources.TaskAction(
+            tasks_shapes.TaskAction(
                 action=action.action,
                 actor=action.actor,
                 reason=action.reason,
@@ -73,10 +74,10 @@ def task_resource(details: TaskDetails) -> resources.Task:
     )
 
 
-def task_row(task: Task, reason: str) -> resources.TaskRow:
+def task_row(task: Task, reason: str) -> tasks_shapes.TaskRow:
     """A task as lists show it."""
     stage = current(task)
-    return resources.TaskRow(
+    return tasks_shapes.TaskRow(
         id=task.id,
         workspace_id=task.workspace_id,
         task_type=task.task_type,
@@ -89,7 +90,7 @@ def task_row(task: Task, reason: str) -> resources.TaskRow:
         completed_at=task.completed_at,
         duration=duration_of(task),
         summary=task.summary,
-        log_summary=resources.LogSummary(
+        log_summary=tasks_shapes.LogSummary(
             plan_lines=task.log.plan_lines,
             apply_lines=task.log.apply_lines,
             has_errors=task.log.has_errors,
@@ -105,9 +106,9 @@ def duration_of(task: Task) -> float | None:
     return round((task.completed_at - task.started_at).total_seconds(), 3)
 
 
-def _stage(stage: StageRecord) -> resources.TaskStage:
+def _stage(stage: StageRecord) -> tasks_shapes.TaskStage:
     took = milliseconds(stage)
-    return resources.TaskStage(
+    return tasks_shapes.TaskStage(
         name=stage.stage.value,
         phase=stage.phase.value,
         status=stage.status,
@@ -117,11 +118,11 @@ def _stage(stage: StageRecord) -> resources.TaskStage:
     )
 
 
-def resource_changes(plan: PlanJson) -> resources.ResourceChanges:
+def resource_changes(plan: PlanJson) -> tasks_shapes.ResourceChanges:
     """All changes of a plan, masked."""
-    return resources.ResourceChanges(
+    return tasks_shapes.ResourceChanges(
         resource_changes=[
-            resources.ResourceChange(
+            tasks_shapes.ResourceChange(
                 address=change.address,
                 type=change.type,
                 name=change.name,
@@ -140,10 +141,10 @@ def resource_changes(plan: PlanJson) -> resources.ResourceChanges:
     )
 
 
-def summary_of(plan: PlanJson) -> resources.PlanSummary:
+def summary_of(plan: PlanJson) -> tasks_shapes.PlanSummary:
     """How many resources a plan changes, by action."""
     total = plan.summary
-    return resources.PlanSummary(
+    return tasks_shapes.PlanSummary(
         add=total.add,
         change=total.change,
         destroy=total.destroy,
@@ -151,10 +152,10 @@ def summary_of(plan: PlanJson) -> resources.PlanSummary:
     )
 
 
-def planned_outputs(plan: PlanJson) -> list[resources.OutputValue]:
+def planned_outputs(plan: PlanJson) -> list[states_shapes.OutputValue]:
     """The outputs as they will be, sensitive values hidden."""
     return [
-        resources.OutputValue(
+        states_shapes.OutputValue(
             name=output.name,
             sensitive=output.sensitive,
             type=output.type,

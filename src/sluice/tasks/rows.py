@@ -15,7 +15,7 @@ from sluice.tasks.model import (
 )
 from sluice.wire.agent import Engine, PhaseName, PlanOptions
 from sluice.wire.events import Stage
-from sluice.wire.resources import PlanSummary, TaskType
+from sluice.wire.shapes.tasks import PlanSummary, TaskType
 
 
 def task_values(task: Task) -> dict[str, Any]:

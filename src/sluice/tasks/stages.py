@@ -7,7 +7,7 @@ from datetime import datetime
 from sluice.tasks.model import StageRecord, Task, TaskState
 from sluice.wire.agent import PhaseName
 from sluice.wire.events import Stage, StageOutcome
-from sluice.wire.resources import StageStatus, TaskType
+from sluice.wire.shapes.tasks import StageStatus, TaskType
 
 EXPECTED: dict[PhaseName, tuple[Stage, ...]] = {
     PhaseName.PLAN: (Stage.FETCHING, Stage.INIT, Stage.PLANNING, Stage.SAVING_PLAN),

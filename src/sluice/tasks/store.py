@@ -25,7 +25,7 @@ from sluice.tasks.rows import lease_record, lease_values, task_of, task_values
 from sluice.tasks.tables import task_actions, task_leases, task_stages, tasks
 from sluice.wire.agent import PhaseName
 from sluice.wire.events import Stage
-from sluice.wire.resources import StageStatus, TaskType
+from sluice.wire.shapes.tasks import StageStatus, TaskType
 from sluice.workspaces.tables import workspaces
 
 _QUEUE_LOCK = 0x51_0001

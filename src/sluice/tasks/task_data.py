@@ -26,7 +26,7 @@ from sluice.tasks.model import Lease, Task
 from sluice.tasks.present import planned_outputs, summary_of
 from sluice.terraform.plan_json import PlanJson, PlanJsonError, read_plan
 from sluice.wire.agent import PhaseName
-from sluice.wire.resources import OutputValue
+from sluice.wire.shapes.states import OutputValue
 
 MAX_PLAN_BYTES = 256 * 1024 * 1024
 

@@ -4,7 +4,7 @@ from sluice.base.ids import ConfigurationVersionId, WorkspaceId
 from sluice.base.transactions import Tx
 from sluice.configs.model import ConfigurationVersion
 from sluice.testing.memory import MemoryTransactions, reading, writing
-from sluice.wire.resources import ConfigurationStatus
+from sluice.wire.shapes.configs import ConfigurationStatus
 
 
 class MemoryConfigurationStore:

@@ -28,7 +28,7 @@ from sluice.blobs.store import Blobs
 from sluice.events.hub import Hub
 from sluice.events.topics import QUEUE, workspace_topic
 from sluice.wire.agent import OrderVariable
-from sluice.wire.resources import LockHolderKind, WorkspaceInput, WorkspacePatch
+from sluice.wire.shapes.workspaces import LockHolderKind, WorkspaceInput, WorkspacePatch
 from sluice.workspaces import settings_check
 from sluice.workspaces.locking import holds, refusal
 from sluice.workspaces.model import Lock, Workspace

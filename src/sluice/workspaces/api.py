@@ -9,9 +9,9 @@ from sluice.auth.model import Principal
 from sluice.auth.policy import Permission
 from sluice.base.ids import VariableId, WorkspaceId
 from sluice.base.paging import MAX_LIMIT, MAX_OFFSET, Page
-from sluice.wire import resources
-from sluice.wire.resources import (
-    ReasonInput,
+from sluice.wire.shapes import workspaces as workspaces_shapes
+from sluice.wire.shapes.base import ReasonInput
+from sluice.wire.shapes.workspaces import (
     VariableInput,
     VariablePatch,
     WorkspaceInput,
@@ -43,7 +43,7 @@ def _add_workspaces(router: APIRouter, deps: WorkspaceDeps) -> None:
         name: str | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20,
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
-    ) -> list[resources.Workspace]:
+    ) -> list[workspaces_shapes.Workspace]:
         """An organization's workspaces by name; `name` finds one."""
         found = await actions.list_workspaces(
             deps, organization=organization, name=name, page=Page(limit, offset)
@@ -53,7 +53,7 @@ def _add_workspaces(router: APIRouter, deps: WorkspaceDeps) -> None:
     @router.post("/organizations/{organization}/workspaces", status_code=201)
     async def create_workspace(
         organization: str, given: WorkspaceInput, _: Keeper
-    ) -> resources.Workspace:
+    ) -> workspaces_shapes.Workspace:
         """Make a workspace; the organization is named by its id or its name."""
         made = await actions.create_workspace(
             deps, organization=organization, given=given
@@ -61,7 +61,9 @@ def _add_workspaces(router: APIRouter, deps: WorkspaceDeps) -> None:
         return workspace_resource(made)
 
     @router.get("/workspaces/{workspace_id}")
-    async def get_workspace(workspace_id: str, _: Reader) -> resources.Workspace:
+    async def get_workspace(
+        workspace_id: str, _: Reader
+    ) -> workspaces_shapes.Workspace:
         """One workspace."""
         found = await actions.get_workspace(
             deps, workspace_id=WorkspaceId(workspace_id)
@@ -71,7 +73,7 @@ def _add_workspaces(router: APIRouter, deps: WorkspaceDeps) -> None:
     @router.patch("/workspaces/{workspace_id}")
     async def change_workspace(
         workspace_id: str, patch: WorkspacePatch, _: Keeper
-    ) -> resources.Workspace:
+    ) -> workspaces_shapes.Workspace:
         """Change settings; what is absent stays, `pool_id: null` takes the pool away."""
         changed = await actions.change_workspace(
             deps, workspace_id=WorkspaceId(workspace_id), patch=patch
@@ -92,7 +94,7 @@ def _add_locks(router: APIRouter, deps: WorkspaceDeps) -> None:
     @router.post("/workspaces/{workspace_id}/lock")
     async def lock(
         workspace_id: str, caller: Applier, given: ReasonInput | None = None
-    ) -> resources.Workspace:
+    ) -> workspaces_shapes.Workspace:
         """Take the lock by hand."""
         locked = await actions.lock_workspace(
             deps,
@@ -103,7 +105,7 @@ def _add_locks(router: APIRouter, deps: WorkspaceDeps) -> None:
         return workspace_resource(locked)
 
     @router.post("/workspaces/{workspace_id}/unlock")
-    async def unlock(workspace_id: str, caller: Applier) -> resources.Workspace:
+    async def unlock(workspace_id: str, caller: Applier) -> workspaces_shapes.Workspace:
         """Give the lock back; only its holder can."""
         freed = await actions.unlock_workspace(
             deps, workspace_id=WorkspaceId(workspace_id), actor=caller.actor
@@ -113,7 +115,7 @@ def _add_locks(router: APIRouter, deps: WorkspaceDeps) -> None:
     @router.post("/workspaces/{workspace_id}/force-unlock")
     async def force_unlock(
         workspace_id: str, caller: Keeper, given: ReasonInput | None = None
-    ) -> resources.Workspace:
+    ) -> workspaces_shapes.Workspace:
         """Free a lock that its holder does not give back."""
         freed = await actions.force_unlock_workspace(
             deps,
@@ -126,7 +128,9 @@ def _add_locks(router: APIRouter, deps: WorkspaceDeps) -> None:
 
 def _add_variables(router: APIRouter, deps: WorkspaceDeps) -> None:
     @router.get("/workspaces/{workspace_id}/variables")
-    async def list_variables(workspace_id: str, _: Reader) -> list[resources.Variable]:
+    async def list_variables(
+        workspace_id: str, _: Reader
+    ) -> list[workspaces_shapes.Variable]:
         """A workspace's variables; sensitive ones without their values."""
         found = await variable_actions.list_variables(
             deps, workspace_id=WorkspaceId(workspace_id)
@@ -136,7 +140,7 @@ def _add_variables(router: APIRouter, deps: WorkspaceDeps) -> None:
     @router.post("/workspaces/{workspace_id}/variables", status_code=201)
     async def add_variable(
         workspace_id: str, given: VariableInput, _: Keeper
-    ) -> resources.Variable:
+    ) -> workspaces_shapes.Variable:
         """Add a variable."""
         added = await variable_actions.add_variable(
             deps, workspace_id=WorkspaceId(workspace_id), given=given
@@ -146,7 +150,7 @@ def _add_variables(router: APIRouter, deps: WorkspaceDeps) -> None:
     @router.patch("/workspaces/{workspace_id}/variables/{variable_id}")
     async def change_variable(
         workspace_id: str, variable_id: str, patch: VariablePatch, _: Keeper
-    ) -> resources.Variable:
+    ) -> workspaces_shapes.Variable:
         """Change a variable; what is absent stays."""
         changed = await variable_actions.change_variable(
             deps,
@@ -168,9 +172,9 @@ def _add_variables(router: APIRouter, deps: WorkspaceDeps) -> None:
         )
 
 
-def workspace_resource(workspace: Workspace) -> resources.Workspace:
+def workspace_resource(workspace: Workspace) -> workspaces_shapes.Workspace:
     """A workspace as the API shows it."""
-    return resources.Workspace(
+    return workspaces_shapes.Workspace(
         id=workspace.id,
         organization_id=workspace.organization_id,
         name=workspace.name,
@@ -186,8 +190,8 @@ def workspace_resource(workspace: Workspace) -> resources.Workspace:
     )
 
 
-def _lock(lock: Lock) -> resources.Lock:
-    return resources.Lock(
+def _lock(lock: Lock) -> workspaces_shapes.Lock:
+    return workspaces_shapes.Lock(
         id=lock.id,
         holder=lock.holder,
         kind=lock.kind,
@@ -196,8 +200,8 @@ def _lock(lock: Lock) -> resources.Lock:
     )
 
 
-def _variable(variable: Variable) -> resources.Variable:
-    return resources.Variable(
+def _variable(variable: Variable) -> workspaces_shapes.Variable:
+    return workspaces_shapes.Variable(
         id=variable.id,
         workspace_id=variable.workspace_id,
         key=variable.key,

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sluice.base.clock import rfc3339
 from sluice.terraform.lock_info import LockInfo
-from sluice.wire.resources import LockHolderKind
+from sluice.wire.shapes.workspaces import LockHolderKind
 from sluice.workspaces.model import Lock, Workspace
 
 

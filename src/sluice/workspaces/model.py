@@ -6,7 +6,11 @@ from datetime import datetime
 from sluice.base.ids import OrganizationId, PoolId, VariableId, WorkspaceId
 from sluice.terraform.lock_info import LockInfo
 from sluice.wire.agent import Engine
-from sluice.wire.resources import ExecutionMode, LockHolderKind, VariableCategory
+from sluice.wire.shapes.workspaces import (
+    ExecutionMode,
+    LockHolderKind,
+    VariableCategory,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from sluice.base.errors import InvalidInputError
 from sluice.terraform.versions import parse_constraint
-from sluice.wire.resources import VariableCategory
+from sluice.wire.shapes.workspaces import VariableCategory
 
 # Linux starts no program with a longer `key=value` in its environment (MAX_ARG_STRLEN)
 _ENVIRONMENT_BYTES = 128 * 1024 - 1

@@ -6,7 +6,7 @@ from sluice.base.errors import LockedError, NotFoundError
 from sluice.base.ids import WorkspaceId
 from sluice.base.transactions import Tx
 from sluice.terraform.lock_info import LockInfo
-from sluice.wire.resources import LockHolderKind
+from sluice.wire.shapes.workspaces import LockHolderKind
 from sluice.workspaces.locking import as_lock_info, holds, refusal, terraform_lock
 from sluice.workspaces.model import Lock, Workspace
 from sluice.workspaces.ports import WorkspaceStore

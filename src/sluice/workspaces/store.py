@@ -13,7 +13,11 @@ from sluice.base.transactions import Tx
 from sluice.db.engine import connection_of
 from sluice.terraform.lock_info import LockInfo
 from sluice.wire.agent import Engine
-from sluice.wire.resources import ExecutionMode, LockHolderKind, VariableCategory
+from sluice.wire.shapes.workspaces import (
+    ExecutionMode,
+    LockHolderKind,
+    VariableCategory,
+)
 from sluice.workspaces.model import Lock, Variable, Workspace
 from sluice.workspaces.tables import variables, workspaces
 

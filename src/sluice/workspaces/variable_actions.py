@@ -5,7 +5,7 @@ from dataclasses import replace
 from sluice.base.errors import ConflictError, InvalidInputError, NotFoundError
 from sluice.base.ids import VariableId, WorkspaceId, new_variable_id
 from sluice.base.transactions import Tx
-from sluice.wire.resources import VariableInput, VariablePatch
+from sluice.wire.shapes.workspaces import VariableInput, VariablePatch
 from sluice.workspaces import settings_check
 from sluice.workspaces.actions import WorkspaceDeps
 from sluice.workspaces.model import Variable
