@@ -178,3 +178,37 @@ def test_strings_inside_a_sensitive_expression_are_secrets() -> None:
     assert 'p\\"w-${x}' in values
     assert "public" not in values
     assert hcl_strings('["a", "bcde"]') == ["bcde"]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "correct horse battery staple",
+        "a pass phrase of more words than one line of an error holds, wherever it begins",
+    ],
+)
+def test_a_secret_that_terraform_wraps_is_masked_whole(
+    terraform: str, tmp_path: Path, secret: str
+) -> None:
+    conditions = "".join(
+        "precondition {\n"
+        '  condition = terraform.workspace == "other"\n'
+        f'  error_message = "{"x" * filler}: {secret} and more words until it wraps."\n'
+        "}\n"
+        for filler in range(1, 77)
+    )
+    (tmp_path / "main.tf").write_text(
+        f'resource "terraform_data" "x" {{\n  lifecycle {{\n{conditions}}}\n}}\n'
+    )
+    subprocess.run([terraform, "init"], cwd=tmp_path, check=True, capture_output=True)
+    for arguments in ([], ["-no-color"]):
+        ran = subprocess.run(
+            [terraform, "plan", *arguments],
+            cwd=tmp_path,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        shown = masked(secret, ran.stdout)
+        assert shown.count(MASK) == 76
+        assert not re.search(rb"horse|battery|staple|phrase|holds|wherever", shown)

@@ -34,6 +34,15 @@ _GO_SHORT = {
 }
 ASCII_END = 0x80
 BMP_LAST = 0xFFFF
+# What terraform puts where it wraps a diagnostic's text, and after how many columns:
+# plain, with its frame, and with its frame in the colour of an error or a warning.
+_WRAPS = (
+    ("\n", 78),
+    ("\n\u2502 ", 76),
+    ("\n\x1b[31m\u2502\x1b[0m \x1b[0m", 76),
+    ("\n\x1b[33m\u2502\x1b[0m \x1b[0m", 76),
+)
+_MAX_WRAPS = 64
 _ESCAPED_NEWLINE = re.compile(r"\\r?\\n|\\n")
 
 
@@ -102,6 +111,7 @@ def _forms(value: str) -> Iterator[bytes]:
     yield _utf8(value)
     yield from _escaped(value)
     yield from _base64_forms(_utf8(value))
+    yield from _wrapped(value)
     for line in _lines(value):
         yield _utf8(line)
         yield from _escaped(line)
@@ -116,6 +126,27 @@ def _lines(value: str) -> Iterator[str]:
     if len(pieces) > 1:
         # A key inside a JSON document, which prints as lines once it is decoded.
         yield from (piece for piece in pieces if len(piece) >= MIN_ESCAPED_LINE)
+
+
+def _wrapped(value: str) -> Iterator[bytes]:
+    """A secret of several words as terraform's diagnostics wrap it, from any column on."""
+    spaces = [at for at, char in enumerate(value) if char == " "]
+    for first in spaces[:_MAX_WRAPS]:
+        for wrap, columns in _WRAPS:
+            lines = [value[:first], *_filled(value[first + 1 :], columns)]
+            yield _utf8(wrap.join(lines))
+
+
+def _filled(text: str, columns: int) -> list[str]:
+    """A text wrapped at spaces as terraform does: a word that is too long stays whole."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and len(joined) > columns:
+            lines.append(word)
+        else:
+            lines[-1] = joined
+    return lines
 
 
 def _escaped(value: str) -> Iterator[bytes]:
