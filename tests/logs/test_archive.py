@@ -16,15 +16,9 @@ from sluice.logs.archive import (
     Index,
     read_footer,
     read_index,
-    unpack_frames,
+    unpack_chunks,
 )
-from sluice.wire.chunk import (
-    Chunk,
-    ChunkError,
-    Kind,
-    Source,
-    decode_chunks,
-)
+from sluice.wire.chunk import Chunk, Kind, Source, decode_chunks
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -74,16 +68,31 @@ def test_any_part_is_found_by_offset_and_by_line(
     entries = list(index.holding(offset, budget))
     first, last = entries[0], entries[-1]
     part = blob[first.position : last.position + last.length]
-    found = list(decode_chunks(unpack_frames(part)))
+    found = unpack_chunks(part)
     assert found[0].offset <= offset
     assert found[-1].end >= min(offset + budget, total)
     line = data.draw(st.integers(2, chunks[-1].next_line + 1))
     entry = index.before_line(line)
     assert entry is not None
     part = blob[entry.position : entry.position + entry.length]
-    inside = decode_chunks(unpack_frames(part))
+    inside = unpack_chunks(part)
     holder = [one for one in inside if one.first_line < line][-1]
     assert holder.next_line >= min(line, chunks[-1].next_line)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=40))
+def test_the_index_knows_the_line_where_a_frame_begins(sizes: list[int]) -> None:
+    chunks = chunks_of(sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "FRAME_BYTES", 500)
+        index = index_of(written(chunks))
+    begins = {entry.offset for entry in index.entries}
+    for chunk in chunks:
+        known = index.line_at(chunk.offset)
+        assert known == (chunk.first_line if chunk.offset in begins else None)
+    assert index.line_at(chunks[-1].end) == chunks[-1].next_line
+    assert index.line_at(chunks[-1].end + 1) is None
 
 
 def test_the_footer_says_what_is_inside() -> None:
@@ -120,8 +129,8 @@ def test_damage_is_noticed_everywhere() -> None:
     for place in range(0, entry.length, 97):
         broken = bytearray(blob[: entry.length])
         broken[place] ^= 0x55
-        with pytest.raises((ArchiveError, ChunkError)):
-            list(decode_chunks(unpack_frames(bytes(broken))))
+        with pytest.raises(ArchiveError):
+            unpack_chunks(bytes(broken))
     with pytest.raises(ArchiveError, match="no archive"):
         read_footer(blob[:-1] + b"?")
     with pytest.raises(ArchiveError, match="too short"):

@@ -11,13 +11,23 @@ from typing_extensions import override
 
 from sluice.base.errors import UnavailableError
 from sluice.base.ids import TaskId
+from sluice.logs import archive, history
 from sluice.logs.archive import ArchiveError
 from sluice.logs.archiver import Archiver, ArchiverParts, archive_log
 from sluice.logs.assembly import LogBacking, LogSystem
-from sluice.logs.history import DamagedLogError
+from sluice.logs.history import DamagedLogError, Packed
 from sluice.logs.model import LogRecord
+from sluice.testing.memory import MemoryTransactions
 from sluice.testing.memory_logs import MemoryBlobs
-from tests.logs.harness import Agent, frames_of, lines_of, new_log, read_text
+from tests.logs.harness import (
+    Agent,
+    backing_of,
+    frames_of,
+    lines_of,
+    new_log,
+    read_text,
+    running,
+)
 
 
 async def an_ended_log(
@@ -81,6 +91,51 @@ async def test_an_archived_log_reads_the_same(
     ]
     assert before[0] == whole
     assert after == before
+
+
+class CountingBlobs(MemoryBlobs):
+    """Counts how often something is fetched."""
+
+    fetched = 0
+
+    @override
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        self.fetched += 1
+        return await super().get_range(key, start, length)
+
+
+@pytest.mark.parametrize("at_once", [1, 700, 1 << 20])
+async def test_a_reader_on_its_way_fetches_many_frames_at_once(at_once: int) -> None:
+    blobs = CountingBlobs()
+    backing = backing_of(MemoryTransactions(), blobs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "FRAME_BYTES", 600)
+        patch.setattr(history, "PACKED_BYTES", at_once)
+        async with running(backing) as system:
+            task_id, whole = await an_ended_log(system, backing)
+            await Archiver(parts_of(system)).round()
+            view = await system.logs.view(task_id)
+            await view.read(0, 1)
+            blobs.fetched = 0
+            packed = Packed()
+            found = b""
+            while len(found) < len(whole):
+                chunks = await view.read(len(found), 1, packed)
+                assert chunks[0].offset <= len(found)
+                found += b"".join(
+                    chunk.data[max(0, len(found) - chunk.offset) :] for chunk in chunks
+                )
+            assert found == whole
+            key = view.record.blob_key or ""
+            index = await system.archiver.parts.history.index(key)
+            frames = len(index.entries)
+            assert frames > 10
+            if at_once == 1:
+                assert blobs.fetched >= frames - 1
+            elif at_once == 700:
+                assert 1 < blobs.fetched < frames / 2
+            else:
+                assert blobs.fetched == 1
 
 
 async def test_a_view_from_before_finds_the_archive(

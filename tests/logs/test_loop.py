@@ -1,9 +1,11 @@
 """The group commit: order within a log, fairness between logs, and what failures leave behind."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from sluice.base.errors import NotFoundError, UnavailableError
@@ -11,7 +13,7 @@ from sluice.base.ids import TaskId, new_task_id
 from sluice.logs import loop
 from sluice.logs.assembly import LogBacking
 from sluice.logs.loop import GroupCommit
-from sluice.logs.model import Outcome, Unit
+from sluice.logs.model import Outcome, RefusedOutputError, Unit
 from sluice.testing.memory import MemoryTransactions
 from sluice.testing.memory_logs import MemoryBlobs
 from sluice.wire.log_flow import Verdict
@@ -28,12 +30,15 @@ class Lane:
         self.gate = asyncio.Event()
         self.gate.set()
         self.broken: Exception | None = None
+        self.refused: TaskId | None = None
 
     async def append_many(self, units: Sequence[Unit]) -> list[Outcome]:
         self.groups.append([unit.task_id for unit in units])
         await self.gate.wait()
         if self.broken is not None:
             raise self.broken
+        if self.refused in self.groups[-1]:
+            raise RefusedOutputError("no")
         return await self.backing.lane.append_many(units)
 
     async def tidy(self) -> None:
@@ -209,4 +214,29 @@ async def test_many_logs_in_one_transaction_on_each_store(
             verdict, head = await answer
             assert (verdict, head.committed) == (Verdict.APPEND, 50)
     assert sum(unit.end - unit.offset for unit in durable) == 20 * 50
+    await real.lane.close()
+
+
+async def test_output_that_the_database_refuses_fails_alone(
+    transactions: object, blobs: MemoryBlobs
+) -> None:
+    real = backing_of(transactions.transactions, blobs)  # type: ignore[attr-defined]
+    logs = [await opened(real, at=AT) for _ in range(3)]
+    units = [train(task_id, 1)[0] for task_id in logs]
+    [chunk] = units[1].chunks
+    late = msgspec.structs.replace(chunk, captured_us=2**63)
+    units[1] = dataclasses.replace(units[1], chunks=(late,))
+    lane = Lane(real)
+    if isinstance(real.transactions, MemoryTransactions):
+        lane.refused = logs[1]  # memory itself takes any number
+    async with committing(lane) as (commit, durable):
+        answers = [await commit.offer(unit) for unit in units]
+        for answer in (answers[0], answers[2]):
+            assert (await answer)[0] is Verdict.APPEND
+        with pytest.raises(RefusedOutputError):
+            await answers[1]
+        lane.refused = None
+        [follower] = train(logs[1], 1)
+        assert (await (await commit.offer(follower)))[0] is Verdict.APPEND
+    assert [unit.task_id for unit in durable] == [logs[0], logs[2], logs[1]]
     await real.lane.close()

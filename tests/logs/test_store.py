@@ -110,6 +110,17 @@ async def test_a_hand_over_fences_the_former_writer_off(backing: LogBacking) -> 
     assert (good.accepted, good.head) == (True, Head(1, 4, 1))
 
 
+async def test_many_logs_are_handed_over_at_once(backing: LogBacking) -> None:
+    first, second, ended = [await opened(backing) for _ in range(3)]
+    await seal(backing, ended)
+    unknown = new_task_id()
+    async with backing.transactions.write() as tx:
+        await backing.store.hand_over(tx, second)
+        records = await backing.store.hand_over_all(tx, [first, second, ended, unknown])
+        assert await backing.store.hand_over_all(tx, []) == []
+    assert {record.task_id: record.epoch for record in records} == {first: 1, second: 2}
+
+
 # --- appending ----------------------------------------------------------------
 
 

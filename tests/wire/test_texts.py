@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from sluice.wire.agent import LogEnd, PhaseOutcome, PhaseResult, PingRequest
-from sluice.wire.shapes.pools import PoolInput
 from sluice.wire.shapes.tasks import TaskInput
+from sluice.wire.shapes.workspaces import VariableInput
 from sluice.wire.texts import check_texts, storable
 
 
@@ -36,7 +36,7 @@ def test_requests_of_people_and_agents_are_looked_through() -> None:
         with pytest.raises(ValidationError, match="may not hold"):
             TaskInput.model_validate(given)
     with pytest.raises(ValidationError, match="may not hold"):
-        PoolInput(name="p", labels={"region": "\ud800"})
+        VariableInput(key="k", description="\0")
     for wrong in ({"version": "\0"}, {"cpu_usage": float("nan")}):
         with pytest.raises(ValidationError):
             PingRequest.model_validate({"agent_id": "a", "busy": False, **wrong})

@@ -3,7 +3,11 @@
 The class is the documentation: `docs/reference/errors.md` is written from these classes.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
+
+Extra = str | int | float | Sequence[Mapping[str, str]] | None
+"""A machine-readable member of a problem document."""
 
 
 class SluiceError(Exception):
@@ -18,7 +22,7 @@ class SluiceError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
 
-    def __init__(self, detail: str, **extra: str | int | float | None) -> None:
+    def __init__(self, detail: str, **extra: Extra) -> None:
         super().__init__(detail)
         self.detail = detail
         self.extra = extra

@@ -13,16 +13,26 @@ WorkspaceId = NewType("WorkspaceId", str)
 VariableId = NewType("VariableId", str)
 ConfigurationVersionId = NewType("ConfigurationVersionId", str)
 StateVersionId = NewType("StateVersionId", str)
+ScriptId = NewType("ScriptId", str)
 TaskId = NewType("TaskId", str)
 LeaseId = NewType("LeaseId", str)
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _LENGTH = 16
+_EVEN = 256 - 256 % len(_ALPHABET)
+"""Bytes below it stand for all letters alike; others are left out."""
 
 
 def random_id(prefix: str) -> str:
     """An unguessable id such as ``task-8fQ2…`` (about 93 bits)."""
-    return f"{prefix}-" + "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+    letters = [
+        _ALPHABET[drawn % len(_ALPHABET)]
+        for drawn in secrets.token_bytes(2 * _LENGTH)
+        if drawn < _EVEN
+    ]
+    if len(letters) < _LENGTH:
+        return random_id(prefix)
+    return f"{prefix}-" + "".join(letters[:_LENGTH])
 
 
 def new_organization_id() -> OrganizationId:
@@ -70,9 +80,19 @@ def new_state_version_id() -> StateVersionId:
     return StateVersionId(random_id("sv"))
 
 
+def new_script_id() -> ScriptId:
+    """An id for a registered script."""
+    return ScriptId(random_id("script"))
+
+
 def new_task_id() -> TaskId:
     """An id for a task."""
     return TaskId(random_id("task"))
+
+
+def new_exec_id() -> AgentId:
+    """An id that stands for one run of `sluice exec` where others have an agent's."""
+    return AgentId(random_id("exec"))
 
 
 def new_lease_id() -> LeaseId:

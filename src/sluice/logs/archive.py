@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from sluice.wire.chunk import Chunk, encode_chunk
+from sluice.wire.chunk import Chunk, ChunkError, decode_chunks, encode_chunk
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -73,6 +73,14 @@ class Index:
         first = max(bisect.bisect_right(self._offsets, offset) - 1, 0)
         last = max(bisect.bisect_left(self._offsets, offset + budget), first + 1)
         return self.entries[first:last]
+
+    def line_at(self, offset: int) -> int | None:
+        """In which line a byte stands, where a frame begins or the log ends there."""
+        if offset == self.footer.total_bytes:
+            return self.footer.next_line
+        at = bisect.bisect_left(self._offsets, offset)
+        found = at < len(self._offsets) and self._offsets[at] == offset
+        return self._lines[at] if found else None
 
     def before_line(self, line: int) -> Entry | None:
         """The last frame that begins in an earlier line than ``line``."""
@@ -200,13 +208,13 @@ def read_index(packed: bytes, footer: Footer) -> Index:
     return Index(entries, footer)
 
 
-def unpack_frames(data: bytes) -> bytes:
-    """The encoded chunks of consecutive frames whose bytes ``data`` is.
+def unpack_chunks(data: bytes) -> list[Chunk]:
+    """The chunks of consecutive frames whose bytes ``data`` is.
 
     Raises:
         ArchiveError: a frame is damaged.
     """
     try:
-        return zstd.decompress(data)
-    except zstd.ZstdError as error:
+        return list(decode_chunks(zstd.decompress(data)))
+    except (zstd.ZstdError, ChunkError) as error:
         raise ArchiveError(f"a frame is damaged: {error}") from error

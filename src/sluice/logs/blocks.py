@@ -1,43 +1,88 @@
-"""Encodes a stretch of a log's past for a reader that is behind."""
+"""Encodes a log's past, block by block, for a reader that is behind."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from sluice.logs.dialects import Dialect, Segment, segment_of_bytes
 from sluice.logs.lines import Assembler, Run
+from sluice.logs.look_back import look_back
 from sluice.logs.model import Position
 from sluice.wire.chunk import Chunk
 
 BLOCK_BYTES = 512 * 1024
-
-Read = Callable[[int, int], Awaitable[list[Chunk]]]
-"""Chunks from an offset, about so many bytes (`history.LogView.read`)."""
+KEPT_BYTES = 16 * 1024
 
 
-async def read_block(
-    read: Read, dialect: Dialect, start: Position, *, stop: int, ended: bool
-) -> list[Segment]:
-    """Segments from ``start``, about 256 KiB, none beyond ``stop``.
+class Past(Protocol):
+    """Where blocks come from (`lane.ReadAhead`)."""
 
-    At least one whole line comes, however long it is. ``stop`` is the start of a line,
-    or, where the log has ``ended``, its length: then a last line without a newline is
-    whole.
+    async def read(self, offset: int, budget: int) -> list[Chunk]:
+        """Chunks from an offset, about so many bytes (`history.LogView.read`)."""
+        ...
+
+    def line_at(self, offset: int) -> int | None:
+        """In which line a byte stands, where that is known without reading."""
+        ...
+
+
+class Blocks:
+    """One reader's way through a log's past.
+
+    The beginning of a line whose end is in the next block is kept: to read it again would
+    cost a frame of the archive for a few bytes, and spoil every read ahead.
     """
-    if dialect.by_bytes:
-        chunks = await read(start.offset, min(BLOCK_BYTES, stop - start.offset))
-        return cut_bytes(chunks, start.offset, stop)
-    runs: list[Run] = []
-    assembler = Assembler(start)
-    while not runs and assembler.head < stop:
-        at = assembler.head
-        chunks = await read(at, min(BLOCK_BYTES, stop - at))
-        for chunk, following in _with_following(chunks):
-            if chunk.offset < stop:
-                runs += assembler.feed(chunk, following)
-        if assembler.head == at:
-            break
-    if ended and assembler.head >= stop:
-        runs += assembler.finish()
-    return dialect.segments(_until(runs, stop))
+
+    __slots__ = ("_dialect", "_kept", "_past")
+
+    def __init__(self, past: Past, dialect: Dialect) -> None:
+        self._past = past
+        self._dialect = dialect
+        self._kept: Assembler | None = None
+
+    def forget(self) -> None:
+        """The reader goes on elsewhere."""
+        self._kept = None
+
+    async def read(self, start: Position, *, stop: int, ended: bool) -> list[Segment]:
+        """Segments from ``start``, about `BLOCK_BYTES`, none beyond ``stop``.
+
+        At least one whole line comes, however long it is. ``stop`` is the start of a
+        line, or, where the log has ``ended``, its length: then a last line without a
+        newline is whole.
+        """
+        if self._dialect.by_bytes:
+            budget = min(BLOCK_BYTES, stop - start.offset)
+            chunks = await self._past.read(start.offset, budget)
+            return cut_bytes(chunks, start.offset, stop)
+        runs: list[Run] = []
+        assembler = self._taken_up(start)
+        while not runs and assembler.head < stop:
+            at = assembler.head
+            chunks = await self._past.read(at, min(BLOCK_BYTES, stop - at))
+            if self._dialect.tells_progress:
+                await look_back(self._past.read, assembler, chunks)
+            for number, chunk in enumerate(chunks):
+                if chunk.offset < stop:
+                    runs += assembler.feed(chunk, self._following(chunks, number))
+            if assembler.head == at:
+                break
+        if ended and assembler.head >= stop:
+            runs += assembler.finish()
+        held = assembler.head - assembler.position.offset
+        if 0 < held <= KEPT_BYTES and assembler.head < stop:
+            self._kept = assembler
+        return self._dialect.segments(_until(runs, stop))
+
+    def _taken_up(self, start: Position) -> Assembler:
+        """The assembler that stopped there in the middle of a line, or a new one."""
+        kept, self._kept = self._kept, None
+        return kept if kept is not None and kept.position == start else Assembler(start)
+
+    def _following(self, chunks: Sequence[Chunk], number: int) -> int | None:
+        """The line in which the byte after a chunk stands: newlines need not be counted."""
+        if number + 1 < len(chunks):
+            return chunks[number + 1].first_line
+        return self._past.line_at(chunks[number].end)
 
 
 def cut_bytes(chunks: Sequence[Chunk], start: int, stop: int) -> list[Segment]:
@@ -66,13 +111,6 @@ def _slice(chunk: Chunk, start: int, stop: int) -> Chunk:
         chunk.meta,
         chunk.flags,
     )
-
-
-def _with_following(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, int | None]]:
-    """Each chunk with the first line of the one behind it: newlines need not be counted."""
-    for at, chunk in enumerate(chunks):
-        last = at + 1 == len(chunks)
-        yield chunk, None if last else chunks[at + 1].first_line
 
 
 def _until(runs: Sequence[Run], stop: int) -> list[Run]:

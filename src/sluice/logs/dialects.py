@@ -5,14 +5,21 @@ written as it is to every reader at its place. Invalid UTF-8 becomes U+FFFD here
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import msgspec
 
 from sluice.base.clock import from_micros, rfc3339
-from sluice.logs.levels import Level, default_level, marked_lines
+from sluice.logs.grading import graded, plain_level
+from sluice.logs.levels import PLAIN_NAMES, Level
 from sluice.logs.lines import Run
+from sluice.logs.script_dialects import (
+    agent_body,
+    install_body,
+    install_message,
+    script_body,
+)
 from sluice.wire.chunk import Chunk, Source
 from sluice.wire.events import Note, StageBegin, StageEnd
 from sluice.wire.frames import text_message, text_message_pieces
@@ -33,6 +40,9 @@ class DialectName(StrEnum):
     LIVE = "live"
     BATCH_SSE = "batch_sse"
     LIVE_SSE = "live_sse"
+    INSTALL = "install"
+    AGENT = "agent"
+    SCRIPT = "script"
     TEXT = "text"
 
 
@@ -56,17 +66,25 @@ class Dialect:
 
     Attributes:
         name: how readers ask for it.
-        encode: the body of a run.
+        encode: the body of a run of a task's log.
         wrap: a payload of consecutive segments.
         message: a payload of one frame that is no line (`connected`, `completed`).
         by_bytes: whether segments are made of chunks as they come, lines or not.
+        tells_progress: whether an event's lines say what is known where they stand.
+        task_id: whose log it is, for those whose lines say it.
     """
 
     name: DialectName
-    encode: Callable[[Run], bytes]
+    encode: Callable[[Run, str], bytes]
     wrap: Callable[[Sequence[Segment]], bytes]
     message: Callable[[Frame], bytes]
     by_bytes: bool = False
+    tells_progress: bool = False
+    task_id: str = ""
+
+    def of(self, task_id: str) -> "Dialect":
+        """The same for a task's log."""
+        return replace(self, task_id=task_id)
 
     def segments(self, runs: Sequence[Run]) -> list[Segment]:
         """The segments of runs (of a dialect of lines)."""
@@ -78,7 +96,7 @@ class Dialect:
                 run.next_line,
                 run.captured_us,
                 _is_marker(run),
-                self.encode(run),
+                self.encode(run, self.task_id),
             )
             for run in runs
         ]
@@ -110,12 +128,12 @@ def _sse(payload: bytes, line: int | None) -> bytes:
 # --- batch ------------------------------------------------------------------
 
 
-def _batch_body(run: Run) -> bytes:
+def _batch_body(run: Run, _: str) -> bytes:
     if _is_marker(run):
         return _marker(run)
     text = run.text
-    level = default_level(run.source, run.event)
-    marks = [] if run.unmarked else marked_lines(text, level)
+    level = plain_level(run)
+    marks = graded(run)
     if not marks:
         return _batch_lines(run, text, level)
     bodies = []
@@ -135,7 +153,7 @@ def _batch_lines(run: Run, text: bytes, level: Level) -> bytes:
     what stands for newlines in it is replaced by what stands between two lines.
     """
     milliseconds = run.captured_us // 1000
-    head = f'[{milliseconds},"{_NAMES[run.source]}","{level.value}",'.encode()
+    head = f'[{milliseconds},"{_NAMES[run.source]}","{PLAIN_NAMES[level]}",'.encode()
     if _NEWLINE_STANDIN in text:
         between = b"]," + head
         lines = text.decode("utf-8", "replace").split("\n")
@@ -197,11 +215,11 @@ def _live_frames(run: Run) -> Iterator[tuple[bytes, int]]:
         yield b"%b%b%b%d}" % (head, _encode(line)[1:-1], at, number), number
 
 
-def _live_body(run: Run) -> bytes:
+def _live_body(run: Run, _: str) -> bytes:
     return b"".join(text_message(frame) for frame, _ in _live_frames(run))
 
 
-def _live_sse_body(run: Run) -> bytes:
+def _live_sse_body(run: Run, _: str) -> bytes:
     return b"".join(_sse(frame, line) for frame, line in _live_frames(run))
 
 
@@ -240,7 +258,7 @@ def _marker(run: Run) -> bytes:
     )
 
 
-def _no_run(run: Run) -> bytes:
+def _no_run(run: Run, _: str) -> bytes:
     raise TypeError("plain text is made of chunks, not of lines")
 
 
@@ -270,6 +288,25 @@ DIALECTS: dict[DialectName, Dialect] = {
             _live_sse_body,
             _join,
             lambda frame: _sse(encode_frame(frame), None),
+        ),
+        Dialect(
+            DialectName.INSTALL,
+            install_body,
+            _join,
+            install_message,
+            tells_progress=True,
+        ),
+        Dialect(
+            DialectName.AGENT,
+            agent_body,
+            _join,
+            lambda frame: text_message(encode_frame(frame)),
+        ),
+        Dialect(
+            DialectName.SCRIPT,
+            script_body,
+            _join,
+            lambda frame: text_message(encode_frame(frame)),
         ),
         Dialect(DialectName.TEXT, _no_run, _join, lambda frame: b"", by_bytes=True),
     )

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 
-from sluice.base.errors import NotFoundError, UnavailableError
+from sluice.base.errors import GoneError, NotFoundError, UnavailableError
 from sluice.base.ids import TaskId
 from sluice.base.transactions import Transactions
 from sluice.logs.archive import (
@@ -14,13 +14,14 @@ from sluice.logs.archive import (
     Index,
     read_footer,
     read_index,
-    unpack_frames,
+    unpack_chunks,
 )
 from sluice.logs.model import LogRecord, Position
 from sluice.logs.ports import BlobPort, ChunkLane, LogStore
-from sluice.wire.chunk import Chunk, ChunkError, decode_chunks
+from sluice.wire.chunk import Chunk
 
 PIECE_BYTES = 1024 * 1024
+PACKED_BYTES = 512 * 1024
 _TAIL_BYTES = 64 * 1024
 _INDEXES = 64
 
@@ -30,6 +31,31 @@ class DamagedLogError(UnavailableError):
 
     code = "damaged_log"
     title = "Stored output is damaged"
+
+
+class Packed:
+    """Compressed frames that one reader on its way through an archived log will want next.
+
+    They are fetched many blocks at a time: the way to a bucket is long, and compressed
+    they are small.
+    """
+
+    __slots__ = ("_data", "_key", "_position")
+
+    def __init__(self) -> None:
+        self._key = ""
+        self._position = 0
+        self._data = b""
+
+    def take(self, key: str, position: int, length: int) -> bytes | None:
+        """So many bytes of the object from there; None where they are not here."""
+        at = position - self._position
+        here = key == self._key and at >= 0 and at + length <= len(self._data)
+        return self._data[at : at + length] if here else None
+
+    def put(self, key: str, position: int, data: bytes) -> None:
+        """Hold these instead."""
+        self._key, self._position, self._data = key, position, data
 
 
 class History:
@@ -65,8 +91,9 @@ class History:
 
         Raises:
             NotFoundError: there is no such log.
+            GoneError: it was removed.
         """
-        return LogView(self, await self.record(task_id))
+        return LogView(self, _readable(await self.record(task_id)))
 
     async def index(self, key: str) -> Index:
         """The index of an archived log; the latest few are kept.
@@ -96,25 +123,43 @@ class History:
             self._indexes.popitem(last=False)
         return index
 
+    def known_index(self, key: str) -> Index | None:
+        """The index of an archived log, where it was read lately."""
+        return self._indexes.get(key)
+
     def forget(self, key: str) -> None:
         """The object has been written anew."""
         self._indexes.pop(key, None)
 
-    async def frames(self, key: str, entries: "list[Entry]") -> list[Chunk]:
-        """The chunks of consecutive frames of an archived log.
+    async def frames(
+        self, key: str, entries: "list[Entry]", packed: Packed | None = None
+    ) -> list[Chunk]:
+        """The chunks of consecutive frames of an archived log, from ``packed`` or into it
+        where that is given.
 
         Raises:
             DamagedLogError: a frame is damaged.
         """
-        first, last = entries[0], entries[-1]
-        length = last.position + last.length - first.position
-        data = await self._blobs.get_range(key, first.position, length)
+        start = entries[0].position
+        length = entries[-1].position + entries[-1].length - start
+        if packed is None:
+            data = await self._blobs.get_range(key, start, length)
+        else:
+            data = await self._packed(key, start, length, packed)
         try:
-            # the thread only unpacks, which needs no interpreter lock
-            raw = await asyncio.to_thread(unpack_frames, data)
-            return list(decode_chunks(raw))
-        except (ArchiveError, ChunkError) as error:
+            # unpacking and checking need no interpreter lock
+            return await asyncio.to_thread(unpack_chunks, data)
+        except ArchiveError as error:
             raise _damaged(key, error) from error
+
+    async def _packed(self, key: str, start: int, length: int, packed: Packed) -> bytes:
+        data = packed.take(key, start, length)
+        if data is not None:
+            return data
+        # it may reach into the index behind the frames, which does no harm
+        data = await self._blobs.get_range(key, start, max(length, PACKED_BYTES))
+        packed.put(key, start, data)
+        return data[:length]
 
 
 class LogView:
@@ -126,20 +171,23 @@ class LogView:
 
     async def refresh(self) -> LogRecord:
         """Look at the record again."""
-        self.record = await self._history.record(self.record.task_id)
+        self.record = _readable(await self._history.record(self.record.task_id))
         return self.record
 
-    async def read(self, offset: int, budget: int = PIECE_BYTES) -> list[Chunk]:
+    async def read(
+        self, offset: int, budget: int = PIECE_BYTES, packed: Packed | None = None
+    ) -> list[Chunk]:
         """Chunks from the one that holds ``offset``, about ``budget`` bytes of them.
 
-        Empty only at the head of a log that has not ended.
+        Empty only at the head of a log that has not ended. A reader that goes on and on
+        keeps a ``packed`` between its reads.
 
         Raises:
             DamagedLogError: bytes that were stored are missing.
         """
         for _ in range(2):
             if self.record.archived_at is not None:
-                return await self._from_archive(offset, budget)
+                return await self._from_archive(offset, budget, packed)
             chunks = await self._history.lane.read_chunks(self.record, offset, budget)
             if chunks:
                 self._check(chunks[0], offset)
@@ -172,11 +220,19 @@ class LogView:
                 )
         return Position(chunk.offset + at + 1, line)
 
+    def line_at(self, offset: int) -> int | None:
+        """In which line a byte stands, where that is known without reading."""
+        if self.record.archived_at is None:
+            return None
+        index = self._history.known_index(self.record.blob_key or "")
+        return None if index is None else index.line_at(offset)
+
     async def pieces(self, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from ``start`` up to ``end``, in pieces."""
         at = start
+        packed: Packed | None = None
         while at < end:
-            chunks = await self.read(at, min(PIECE_BYTES, end - at))
+            chunks = await self.read(at, min(PIECE_BYTES, end - at), packed)
             if not chunks or chunks[-1].end <= at:
                 raise DamagedLogError(
                     f"Byte {at} of the log of {self.record.task_id} is missing."
@@ -185,12 +241,15 @@ class LogView:
             data = b"".join([chunk.data for chunk in chunks])
             yield data[at - first : end - first]
             at = min(first + len(data), end)
+            packed = packed or Packed()
 
-    async def _from_archive(self, offset: int, budget: int) -> list[Chunk]:
+    async def _from_archive(
+        self, offset: int, budget: int, packed: Packed | None
+    ) -> list[Chunk]:
         key = self.record.blob_key or ""
         index = await self._history.index(key)
         entries = list(index.holding(offset, budget))
-        chunks = await self._history.frames(key, entries)
+        chunks = await self._history.frames(key, entries, packed)
         return [
             chunk for chunk in chunks if chunk.end > offset or chunk.offset == offset
         ]
@@ -223,6 +282,16 @@ class LogView:
                 f"Bytes {offset} to {first.offset} of the log of"
                 f" {self.record.task_id} are missing."
             )
+
+
+def _readable(record: LogRecord) -> LogRecord:
+    if record.removed_at is None:
+        return record
+    raise GoneError(
+        f"The output of {record.task_id} was deleted on {record.removed_at:%Y-%m-%d};"
+        " logs of scripts are kept for as many days as the server's setting"
+        " log_retention_days says."
+    )
 
 
 def _damaged(key: str, error: Exception) -> DamagedLogError:

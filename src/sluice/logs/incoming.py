@@ -2,15 +2,12 @@
 
 import struct
 
-from msgspec.structs import replace
-
 from sluice.base.ids import TaskId
-from sluice.logs.levels import unmarked
+from sluice.logs.grading import flagged
 from sluice.logs.lines import event_of
 from sluice.logs.model import Unit
 from sluice.wire.chunk import (
     MAX_DATA,
-    UNMARKED,
     Chunk,
     ChunkError,
     Source,
@@ -41,7 +38,9 @@ def split_upload(body: bytes) -> tuple[int, int, bytes]:
         BrokenUploadError: it is too short or too long to be one.
     """
     if len(body) < PREFIX_SIZE or len(body) > PREFIX_SIZE + MAX_PAYLOAD:
-        raise BrokenUploadError(f"an upload of {len(body)} bytes")
+        raise BrokenUploadError(
+            f"{len(body)} bytes, where {PREFIX_SIZE} to {PREFIX_SIZE + MAX_PAYLOAD} can be"
+        )
     epoch, offset = _PREFIX.unpack_from(body)
     return epoch, offset, body[PREFIX_SIZE:]
 
@@ -85,18 +84,12 @@ def checked_unit(
                 f" where byte {at}, line {line} comes next"
             )
         _refuse_foreign(chunk)
-        known.append(_flagged(chunk))
+        known.append(flagged(chunk))
         at += len(chunk.data)
         line += chunk.data.count(b"\n")
         if max(at, line) > _MAX_NUMBER or chunk.captured_us > _MAX_CAPTURED_US:
             raise BrokenUploadError("a place or a time that cannot be stored")
     return Unit(task_id, epoch, offset, first_line, at, line, tuple(known))
-
-
-def _flagged(chunk: Chunk) -> Chunk:
-    """Most chunks have no grave line: found out once here, nobody looks for one again."""
-    flags = UNMARKED if unmarked(chunk.data) else 0
-    return chunk if chunk.flags == flags else replace(chunk, flags=flags)
 
 
 def _refuse_foreign(chunk: Chunk) -> None:

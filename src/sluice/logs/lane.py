@@ -6,9 +6,9 @@ from typing import Protocol
 
 from sluice.base.errors import SluiceError
 from sluice.edge.gate import Gate
-from sluice.logs.blocks import BLOCK_BYTES, cut_bytes, read_block
+from sluice.logs.blocks import BLOCK_BYTES, Blocks, cut_bytes
 from sluice.logs.dialects import Dialect, Segment
-from sluice.logs.history import DamagedLogError, LogView
+from sluice.logs.history import DamagedLogError, LogView, Packed
 from sluice.logs.lines import Run
 from sluice.logs.metrics import LogMetrics
 from sluice.logs.model import Position
@@ -61,13 +61,14 @@ class ReadAhead:
     nothing.
     """
 
-    __slots__ = ("_at", "_coming", "_expected", "_tail")
+    __slots__ = ("_at", "_coming", "_expected", "_packed", "_tail")
 
     def __init__(self, tail: Followed) -> None:
         self._tail = tail
         self._expected = -1
         self._at = -1
         self._coming: asyncio.Task[list[Chunk] | None] | None = None
+        self._packed: Packed | None = None
 
     async def read(self, offset: int, budget: int) -> list[Chunk]:
         """Chunks from ``offset``, as `LogView.read` gives them."""
@@ -77,14 +78,20 @@ class ReadAhead:
         end = chunks[-1].end if chunks else offset
         again, self._expected = offset == self._expected, end
         if again and end > offset and budget == BLOCK_BYTES:
+            self._packed = self._packed or Packed()
             self._at = end
-            self._coming = self._tail.spawn(self._fetch(end))
+            self._coming = self._tail.spawn(self._fetch(end, self._packed))
             # begun before the reader goes on with what it has
             await asyncio.sleep(0)
         return chunks
 
+    def line_at(self, offset: int) -> int | None:
+        """As `LogView.line_at`."""
+        return self._tail.view.line_at(offset)
+
     def forget(self) -> None:
-        """Nobody comes back."""
+        """Nobody comes back, or only from elsewhere."""
+        self._packed = None
         if self._coming is not None:
             self._coming.cancel()
             self._coming = None
@@ -99,9 +106,9 @@ class ReadAhead:
         await asyncio.wait((coming,))
         return None if coming.cancelled() else coming.result()
 
-    async def _fetch(self, offset: int) -> list[Chunk] | None:
+    async def _fetch(self, offset: int, packed: Packed) -> list[Chunk] | None:
         try:
-            return await self._tail.view.read(offset, BLOCK_BYTES)
+            return await self._tail.view.read(offset, BLOCK_BYTES, packed)
         except Exception:  # noqa: BLE001 - who asks for it meets the fault in the open
             return None
 
@@ -118,6 +125,7 @@ class Reader:
     __slots__ = (
         "_ahead",
         "_backlog",
+        "_blocks",
         "_lane",
         "_stopped",
         "_wake",
@@ -135,6 +143,7 @@ class Reader:
         self._lane = lane
         self._wake = Gate()
         self._ahead = ReadAhead(tail)
+        self._blocks = Blocks(self._ahead, lane.dialect)
         self._backlog: bytes | None = None
         self._stopped = False
 
@@ -160,7 +169,9 @@ class Reader:
                 payload, self._backlog = self._backlog, None
                 return payload
             segments = lane.ring.after(self.offset, RING_READ_BYTES)
-            if not segments and self.offset < lane.ring.end:
+            if segments:
+                self._leave_past()
+            elif self.offset < lane.ring.end:
                 segments = await self._past()
             if segments:
                 return self._given(segments)
@@ -179,6 +190,9 @@ class Reader:
     def deliver(self, payload: bytes, last: Segment) -> None:
         """A flush while the reader waits at the head (called by the pump)."""
         self.offset, self.line = last.end, last.next_line
+        if not payload:
+            # all its lines are left out of this wire form
+            return
         if self.push is None or len(payload) > PUSH_BYTES:
             self._backlog = payload
             self.wake()
@@ -197,16 +211,18 @@ class Reader:
         self._lane.at_head.pop(self, None)
         self._wake.set()
 
+    def _leave_past(self) -> None:
+        """The ring has caught the reader up: nothing is held for it any more."""
+        self._ahead.forget()
+        self._blocks.forget()
+
     async def _past(self) -> list[Segment]:
         """What lies between here and the ring."""
         lane = self._lane
         stop = lane.ring.boundary(self.offset)
-        segments = await read_block(
-            self._ahead.read,
-            lane.dialect,
-            Position(self.offset, self.line),
-            stop=stop,
-            ended=self.tail.end is not None,
+        here = Position(self.offset, self.line)
+        segments = await self._blocks.read(
+            here, stop=stop, ended=self.tail.end is not None
         )
         if not segments:
             raise DamagedLogError(

@@ -1,4 +1,4 @@
-"""Decides how grave each line is, by the marks that programs write into their lines.
+"""Decides how grave a line of Terraform's output is, by the marks written into it.
 
 Most chunks have no mark at all, so the whole chunk is searched for the marks at once
 (each pattern begins with a literal, which `re` finds at memory speed), and only lines
@@ -20,18 +20,49 @@ class Level(StrEnum):
     INFO = "info"
     WARN = "warn"
     ERROR = "error"
+    SUCCESS = "success"
+    """Something is done; only the installers' form shows it, others say `info`."""
 
 
-_NAMES = {
-    b"trace": Level.DEBUG,
-    b"debug": Level.DEBUG,
-    b"info": Level.INFO,
-    b"warn": Level.WARN,
-    b"warning": Level.WARN,
-    b"err": Level.ERROR,
-    b"error": Level.ERROR,
-    b"fatal": Level.ERROR,
-    b"panic": Level.ERROR,
+PLAIN_NAMES = {level: level.value for level in Level} | {
+    Level.SUCCESS: Level.INFO.value
+}
+"""Levels as the forms name them that know no success."""
+
+_SAID = {
+    "trace": Level.DEBUG,
+    "trc": Level.DEBUG,
+    "debug": Level.DEBUG,
+    "debu": Level.DEBUG,
+    "dbug": Level.DEBUG,
+    "dbg": Level.DEBUG,
+    "verbose": Level.DEBUG,
+    "info": Level.INFO,
+    "inf": Level.INFO,
+    "information": Level.INFO,
+    "notice": Level.INFO,
+    "note": Level.INFO,
+    "warn": Level.WARN,
+    "warning": Level.WARN,
+    "wrn": Level.WARN,
+    "err": Level.ERROR,
+    "erro": Level.ERROR,
+    "error": Level.ERROR,
+    "fail": Level.ERROR,
+    "failed": Level.ERROR,
+    "failure": Level.ERROR,
+    "fatal": Level.ERROR,
+    "fata": Level.ERROR,
+    "ftl": Level.ERROR,
+    "crit": Level.ERROR,
+    "critical": Level.ERROR,
+    "emerg": Level.ERROR,
+    "alert": Level.ERROR,
+    "severe": Level.ERROR,
+    "panic": Level.ERROR,
+    "pani": Level.ERROR,
+    "pnc": Level.ERROR,
+    "success": Level.SUCCESS,
 }
 
 # terraform: at the line's start, behind colours and the frame's `│ ` or `╷`
@@ -49,6 +80,11 @@ _ANYWHERE = (
         rb"level\"?[=:] ?\"?((?i:trace|debug|info|warn(?:ing)?|err(?:or)?|fatal|panic))\b"
     ),
 )
+
+
+def named_level(name: str) -> Level | None:
+    """The level of that name in any of its common forms; None where it is none."""
+    return _SAID.get(name.lower())
 
 
 def default_level(source: Source, event: Event | None) -> Level:
@@ -95,7 +131,7 @@ def _marks(text: bytes) -> Iterator[tuple[int, int, int, Level]]:
                 yield begin, end, match.start(), level
     for pattern in _ANYWHERE:
         for begin, end, match in _first_in_lines(pattern, text):
-            yield begin, end, match.start(), _NAMES[match[1].lower()]
+            yield begin, end, match.start(), _SAID[match[1].decode().lower()]
 
 
 def _first_in_lines(

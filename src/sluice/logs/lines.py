@@ -3,8 +3,9 @@
 import msgspec
 
 from sluice.logs.model import Position
-from sluice.wire.chunk import UNMARKED, Chunk, Source
+from sluice.wire.chunk import UNMARKED, Chunk, Kind, Source
 from sluice.wire.events import Event
+from sluice.wire.script_mark import ScriptMark, mark_after, mark_of
 
 SHOWN_BYTES = 16 * 1024 * 1024
 """Longer lines are shown cut and say so; the download has them whole."""
@@ -23,6 +24,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
         text: the lines with a newline between them, none at the end.
         event: the event whose lines these are, or None for output.
         unmarked: whether no line is known to say how grave it is.
+        mark: of a script's log, what was known where the run begins.
     """
 
     start: int
@@ -34,6 +36,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     text: bytes
     event: Event | None = None
     unmarked: bool = False
+    mark: ScriptMark | None = None
 
     def until(self, stop: int) -> "Run":
         """The part before byte ``stop``, which is the start of a line inside the run."""
@@ -67,6 +70,8 @@ class Assembler:
         self._omitted = 0
         self._captured_us = 0
         self._source = Source.STDOUT
+        self._mark: ScriptMark | None = None
+        self._known: tuple[ScriptMark, bytes] | None = None
         self._start = start.offset
         self._line = start.line
         self._head = start.offset
@@ -80,6 +85,15 @@ class Assembler:
     def head(self) -> int:
         """Byte offset just after what was taken in."""
         return self._head
+
+    @property
+    def informed(self) -> bool:
+        """Whether it is known what was known where the next chunk begins."""
+        return self._known is not None
+
+    def remember(self, mark: ScriptMark) -> None:
+        """Say what is known where the next chunk begins; chunks of output say it themselves."""
+        self._known = mark, b""
 
     def feed(self, chunk: Chunk, following: int | None = None) -> list[Run]:
         """Take the next chunk in and give the runs that are whole now.
@@ -101,16 +115,18 @@ class Assembler:
         runs: list[Run] = []
         if self._held:
             data = self._complete(data, runs)
-        event = event_of(chunk)
+        # of a script's log: what is known where the chunk begins
+        mark = self._mark_of(chunk) if chunk.meta else None
         last = data.rfind(b"\n")
         if last >= 0:
             if following is None:
                 following = self._line + data.count(b"\n")
-            self._take(chunk, data[:last], following, event, runs)
+            self._take(chunk, data[:last], following, self._here(mark, chunk), runs)
             data = data[last + 1 :]
         if data:
             if not self._held:
                 self._captured_us, self._source = chunk.captured_us, chunk.source
+                self._mark = self._here(mark, chunk)
             self._hold(data)
         return runs
 
@@ -131,12 +147,37 @@ class Assembler:
         self._release(self._start + self._held + self._omitted + 1, runs)
         return data[newline + 1 :]
 
+    def _mark_of(self, chunk: Chunk) -> ScriptMark | None:
+        """What is known where a chunk begins; an event does not say it, so what came before
+        it is asked.
+        """
+        if chunk.kind is Kind.OUTPUT:
+            mark = mark_of(chunk)
+            if mark is not None:
+                self._known = mark, chunk.data
+            return mark
+        if self._known is None:
+            return None
+        mark = mark_after(*self._known)
+        self._known = mark, b"\n" if mark.begun and b"\n" in chunk.data else b""
+        return mark
+
+    def _here(self, mark: ScriptMark | None, chunk: Chunk) -> ScriptMark | None:
+        """What is known where the line that comes next begins; ``mark`` is the chunk's."""
+        if mark is None:
+            return None
+        before = chunk.data[: max(0, self._start - chunk.offset)]
+        if chunk.kind is Kind.EVENT:
+            # what the platform says is no progress of the script
+            before = b"\n" if before and mark.begun else b""
+        return mark_after(mark, before)
+
     def _take(
         self,
         chunk: Chunk,
         text: bytes,
         next_line: int,
-        event: Event | None,
+        mark: ScriptMark | None,
         runs: list[Run],
     ) -> None:
         end = self._start + len(text) + 1
@@ -148,8 +189,9 @@ class Assembler:
             chunk.captured_us,
             chunk.source,
             text,
-            event,
+            event_of(chunk),
             bool(chunk.flags & UNMARKED),
+            mark,
         )
         runs.append(run)
         self._start, self._line = end, next_line
@@ -178,6 +220,7 @@ class Assembler:
                 self._captured_us,
                 self._source,
                 text,
+                mark=self._mark,
             )
         )
         self._pieces, self._held, self._omitted = [], 0, 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,11 +17,13 @@ from sluice.logs.incoming import BrokenUploadError, unit_of
 from sluice.logs.lines import Assembler
 from sluice.logs.loop import Answer, GroupCommit
 from sluice.logs.model import LogRecord, Position, Unit
+from sluice.logs.scribe import Scribe
 from sluice.logs.tails import Tails
 from sluice.wire.agent import LogPosition
 from sluice.wire.chunk import Chunk, Kind, Source, event_chunk, placed
 from sluice.wire.events import End, Event, Note
 from sluice.wire.log_flow import Ack, Head, Offer, Verdict, answer, judge
+from sluice.wire.script_mark import SaidLine, ScriptMark
 
 LAST_LINE_WINDOW = 64 * 1024
 LAST_LINE_BYTES = 4 * 1024 * 1024
@@ -87,6 +89,7 @@ class Logs:
         self._store = parts.history.store
         self._transactions = parts.history.transactions
         self._commit = parts.commit
+        self._scribe = Scribe(parts.history, parts.commit)
         self._tails = parts.tails
         self._hub = parts.hub
         self._clock = parts.clock
@@ -108,9 +111,14 @@ class Logs:
         if record is None:
             await self._known(tx, task_id)
             raise ConflictError(f"The log of {task_id} has ended; nobody writes it.")
-        return LogPosition(
-            epoch=record.epoch, offset=record.committed, next_line=record.next_line
-        )
+        return _position(record)
+
+    async def hand_over_all(
+        self, tx: Tx, task_ids: Collection[TaskId]
+    ) -> dict[TaskId, LogPosition]:
+        """`hand_over` for many; logs that are unknown or have ended are left out."""
+        records = await self._store.hand_over_all(tx, task_ids)
+        return {record.task_id: _position(record) for record in records}
 
     async def head(self, task_id: TaskId) -> Head:
         """Epoch, durable length and next line.
@@ -189,6 +197,28 @@ class Logs:
         return Verdict.ALREADY_THERE, head
 
     # --- the server's own lines ---
+
+    async def write(
+        self,
+        task_id: TaskId,
+        epoch: int,
+        records: Sequence[SaidLine],
+        start: ScriptMark,
+    ) -> tuple[int, int]:
+        """Append records in one piece, wherever the log stands; durable when this returns.
+
+        ``start`` is what is known of the script where nothing stands before them.
+
+        Returns:
+            The number of its first line, and of the line that follows it.
+
+        Raises:
+            ConflictError: the log has ended, or is written under another epoch.
+            UnavailableError: the database is away; send again later.
+            NotFoundError: there is no such log.
+        """
+        unit = await self._scribe.write(task_id, epoch, records, start)
+        return unit.first_line, unit.next_line
 
     async def note(
         self,
@@ -326,6 +356,12 @@ class Logs:
                 return line[:LAST_LINE_SHOWN]
             stop = begin
         return ""
+
+
+def _position(record: LogRecord) -> LogPosition:
+    return LogPosition(
+        epoch=record.epoch, offset=record.committed, next_line=record.next_line
+    )
 
 
 async def _last_output_line(view: LogView, begin: int, stop: int) -> str:

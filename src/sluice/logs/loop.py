@@ -14,7 +14,7 @@ import structlog
 
 from sluice.base.errors import NotFoundError, UnavailableError
 from sluice.base.ids import TaskId
-from sluice.logs.model import Outcome, Unit
+from sluice.logs.model import Outcome, RefusedOutputError, Unit
 from sluice.logs.ports import ChunkLane
 from sluice.wire.log_flow import Head, Offer, Verdict, judge
 
@@ -108,7 +108,7 @@ class GroupCommit:
         units = [_merged(waiting) for waiting in taken.values()]
         self.doing = f"commits output of {len(units)} logs"
         try:
-            outcomes = await self._lane.append_many(units)
+            outcomes = await self._stored(units)
         except Exception as error:  # noqa: BLE001 - the loop outlives a database that is away
             _logger.warning("output could not be stored", reason=str(error))
             for waiting in taken.values():
@@ -121,9 +121,22 @@ class GroupCommit:
             for unit, outcome, waiting in zip(
                 units, outcomes, taken.values(), strict=True
             ):
-                self._settle(unit, outcome, waiting)
+                if isinstance(outcome, RefusedOutputError):
+                    _fail(waiting, outcome)
+                else:
+                    self._settle(unit, outcome, waiting)
         finally:
             self._weigh(-_size(taken))
+
+    async def _stored(self, units: list[Unit]) -> list[Outcome | RefusedOutputError]:
+        """What became of each unit; where the database refuses the group, of each alone."""
+        try:
+            return list(await self._lane.append_many(units))
+        except RefusedOutputError as error:
+            _logger.warning("output refused", logs=len(units), reason=error.detail)
+            if len(units) == 1:
+                return [error]
+        return [outcome for unit in units for outcome in await self._stored([unit])]
 
     def _take(self) -> dict[TaskId, list[_Waiting]]:
         """A share of each log, in turn, up to the size of a group."""

@@ -3,11 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sluice.base.errors import InvalidInputError
 from sluice.base.ids import TaskId
 from sluice.wire.chunk import Chunk
 from sluice.wire.log_flow import Head
 
 SECONDS_A_DAY = 86_400
+
+
+class RefusedOutputError(InvalidInputError):
+    """The database will never take this output; the sender must not send it again."""
+
+    code = "refused_output"
+    title = "Output refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,7 @@ class LogRecord:
         opened_at: when it was opened.
         sealed_at: when it ended.
         archived_at: when the object was checked; from then on it is read instead of rows.
+        removed_at: when its time was over; from then on nobody reads it.
     """
 
     task_id: TaskId
@@ -41,6 +50,7 @@ class LogRecord:
     opened_at: datetime
     sealed_at: datetime | None
     archived_at: datetime | None
+    removed_at: datetime | None = None
 
     @property
     def head(self) -> Head:

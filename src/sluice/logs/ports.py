@@ -1,6 +1,6 @@
 """What logs need: a store for records and chunks, a fast way to append, and blobs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,12 @@ class LogStore(Protocol):
 
     async def hand_over(self, tx: Tx, task_id: TaskId) -> LogRecord | None:
         """Raise the epoch by one; None where the log is unknown or sealed."""
+        ...
+
+    async def hand_over_all(
+        self, tx: Tx, task_ids: Collection[TaskId]
+    ) -> list[LogRecord]:
+        """`hand_over` for many; those that are unknown or sealed are left out."""
         ...
 
     async def put(self, tx: Tx, unit: Unit) -> Outcome:
@@ -76,6 +82,18 @@ class LogStore(Protocol):
         """Forget a log with its rows; the key of its archived object, for the caller
         to delete, where there is one.
         """
+        ...
+
+    async def retire(self, tx: Tx, task_id: TaskId, *, at: datetime) -> bool:
+        """Nobody reads an archived log any more: its rows go, its record stays.
+
+        The object is deleted next, and then `forget_object` called. False where the log
+        was retired before.
+        """
+        ...
+
+    async def forget_object(self, tx: Tx, task_id: TaskId) -> bool:
+        """The object of a retired log is deleted; False where that was known."""
         ...
 
     async def drop_days(self, tx: Tx, *, before: int) -> list[int]:

@@ -12,13 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sluice.base.errors import UnavailableError
 from sluice.base.ids import TaskId
 from sluice.db.engine import Database
-from sluice.logs.model import LogRecord, Outcome, Unit
+from sluice.logs.model import LogRecord, Outcome, RefusedOutputError, Unit
 from sluice.logs.store import MAX_ROWS, chunk_of, rows_of
 from sluice.wire.chunk import Chunk
 from sluice.wire.log_flow import Head
 
 READERS = 3
 _DEADLOCK_RETRIES = 2
+_REFUSED = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError)
 
 # the row of each log moves only from where its unit begins; chunks go in for those moved
@@ -118,6 +123,10 @@ class _Pool:
         kept = await self._idle.get()
         try:
             yield await kept.driver()
+        except _REFUSED as error:
+            raise RefusedOutputError(
+                f"The log could not be {done}: the database refuses it ({error})."
+            ) from error
         except _AWAY as error:
             await kept.drop()
             raise UnavailableError(

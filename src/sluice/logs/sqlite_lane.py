@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sluice.base.errors import UnavailableError
 from sluice.db.engine import Database
-from sluice.logs.model import LogRecord, Outcome, Unit
+from sluice.logs.model import LogRecord, Outcome, RefusedOutputError, Unit
 from sluice.logs.store import MAX_ROWS, chunk_of, rows_of
 from sluice.wire.chunk import Chunk
 from sluice.wire.log_flow import Head
@@ -85,6 +85,10 @@ class SqliteChunkLane:
         try:
             async with self._database.turn():
                 return await loop.run_in_executor(self._thread, self._append, units)
+        except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as error:
+            raise RefusedOutputError(
+                f"The log could not be stored: the database refuses it ({error})."
+            ) from error
         except sqlite3.Error as error:
             raise UnavailableError(
                 f"The log could not be stored ({error}); the sender tries again."

@@ -1,6 +1,6 @@
 """Logs and chunks in SQL, on SQLite and PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sluice.base.ids import TaskId
 from sluice.base.transactions import Tx
 from sluice.db.engine import connection_of
+from sluice.db.lists import among
 from sluice.logs.model import LogRecord, Outcome, Unit, day_of
 from sluice.logs.tables import log_chunks, logs
 from sluice.wire.chunk import Chunk, Kind, Source
@@ -81,14 +82,20 @@ class SqlLogStore:
 
     async def hand_over(self, tx: Tx, task_id: TaskId) -> LogRecord | None:
         """Raise the epoch by one; None where the log is unknown or sealed."""
+        found = await self.hand_over_all(tx, [task_id])
+        return found[0] if found else None
+
+    async def hand_over_all(
+        self, tx: Tx, task_ids: Collection[TaskId]
+    ) -> list[LogRecord]:
+        """`hand_over` for many; those that are unknown or sealed are left out."""
         change = (
             update(logs)
-            .where(logs.c.task_id == task_id, ~logs.c.sealed)
+            .where(among(logs.c.task_id, task_ids), ~logs.c.sealed)
             .values(epoch=logs.c.epoch + 1)
             .returning(*logs.c)
         )
-        row = (await connection_of(tx).execute(change)).one_or_none()
-        return None if row is None else _record(row)
+        return [_record(row) for row in await connection_of(tx).execute(change)]
 
     async def put(self, tx: Tx, unit: Unit) -> Outcome:
         """Append a unit inside the caller's transaction."""
@@ -239,6 +246,38 @@ class SqlLogStore:
         key: str | None = (await connection.execute(gone)).scalar_one_or_none()
         return key
 
+    async def retire(self, tx: Tx, task_id: TaskId, *, at: datetime) -> bool:
+        """Nobody reads an archived log any more: its rows go, its record stays."""
+        connection = connection_of(tx)
+        change = (
+            update(logs)
+            .where(
+                logs.c.task_id == task_id,
+                logs.c.archived_at.is_not(None),
+                logs.c.removed_at.is_(None),
+            )
+            .values(removed_at=at)
+        )
+        if (await connection.execute(change)).rowcount == 0:
+            return False
+        await connection.execute(
+            delete(log_chunks).where(log_chunks.c.task_id == task_id)
+        )
+        return True
+
+    async def forget_object(self, tx: Tx, task_id: TaskId) -> bool:
+        """The object of a retired log is deleted; False where that was known."""
+        change = (
+            update(logs)
+            .where(
+                logs.c.task_id == task_id,
+                logs.c.removed_at.is_not(None),
+                logs.c.blob_key.is_not(None),
+            )
+            .values(blob_key=None)
+        )
+        return (await connection_of(tx).execute(change)).rowcount > 0
+
     async def drop_days(self, tx: Tx, *, before: int) -> list[int]:
         """Drop whole days before ``before`` whose logs are all archived (PostgreSQL)."""
         connection = connection_of(tx)
@@ -344,6 +383,7 @@ def _record(row: Any) -> LogRecord:
         opened_at=row.opened_at,
         sealed_at=row.sealed_at,
         archived_at=row.archived_at,
+        removed_at=row.removed_at,
     )
 
 

@@ -21,7 +21,8 @@ from sluice.db.engine import metadata
 from sluice.db.types import UtcDateTime
 
 # epoch: fencing number of who may write; sealed: the `end` event is in;
-# archived: blob_key holds everything and the chunk rows may go
+# archived: blob_key holds everything and the chunk rows may go; removed: its time is over,
+# and blob_key stands only until the object is deleted
 logs = Table(
     "logs",
     metadata,
@@ -37,6 +38,7 @@ logs = Table(
     Column("opened_at", UtcDateTime, nullable=False),
     Column("sealed_at", UtcDateTime),
     Column("archived_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
 )
 
 log_chunks = Table(

@@ -23,6 +23,7 @@ from sluice.logs.dialects import DIALECTS, DialectName, Segment
 from sluice.logs.history import History, LogView
 from sluice.logs.lane import Lane, Reader
 from sluice.logs.lines import Assembler, Run, event_of
+from sluice.logs.look_back import look_back
 from sluice.logs.metrics import LogMetrics
 from sluice.logs.model import LogRecord, Position, Unit
 from sluice.logs.ring import Ring, RingBudget
@@ -122,7 +123,7 @@ class Tail:
         """A new reader at ``start`` (a line's start; for plain text any offset)."""
         lane = self._lanes.get(name)
         if lane is None:
-            dialect = DIALECTS[name]
+            dialect = DIALECTS[name].of(self.task_id)
             end = self._bytes_head if dialect.by_bytes else self._line_head
             lane = self._lanes[name] = Lane(dialect, Ring(end, self.parts.budget))
         reader = Reader(self, lane, start)
@@ -234,6 +235,8 @@ class Tail:
         started = clock.monotonic()
         try:
             chunks = await self._news(look=look)
+            if any(lane.dialect.tells_progress for lane in self._lanes.values()):
+                await look_back(self.view.read, self._assembler, chunks)
         except (SluiceError, SQLAlchemyError, OSError) as error:
             # the database is away: readers at the head simply wait
             _logger.warning(

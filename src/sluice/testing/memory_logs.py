@@ -1,7 +1,7 @@
 """Logs and chunks in dicts, and blobs that live in memory."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -54,6 +54,13 @@ class MemoryLogStore:
         if record is None or record.sealed:
             return None
         return self._change(record, epoch=record.epoch + 1)
+
+    async def hand_over_all(
+        self, tx: Tx, task_ids: Collection[TaskId]
+    ) -> list[LogRecord]:
+        """`hand_over` for many; those that are unknown or sealed are left out."""
+        found = [await self.hand_over(tx, task_id) for task_id in task_ids]
+        return [record for record in found if record is not None]
 
     async def put(self, tx: Tx, unit: Unit) -> Outcome:
         """Append a unit inside the caller's transaction."""
@@ -155,6 +162,25 @@ class MemoryLogStore:
         self._chunks.pop(task_id, None)
         record = self._logs.pop(task_id, None)
         return None if record is None else record.blob_key
+
+    async def retire(self, tx: Tx, task_id: TaskId, *, at: datetime) -> bool:
+        """Nobody reads an archived log any more: its rows go, its record stays."""
+        writing(tx)
+        record = self._logs.get(task_id)
+        if record is None or record.archived_at is None or record.removed_at:
+            return False
+        self._chunks.pop(task_id, None)
+        self._change(record, removed_at=at)
+        return True
+
+    async def forget_object(self, tx: Tx, task_id: TaskId) -> bool:
+        """The object of a retired log is deleted; False where that was known."""
+        writing(tx)
+        record = self._logs.get(task_id)
+        if record is None or record.removed_at is None or record.blob_key is None:
+            return False
+        self._change(record, blob_key=None)
+        return True
 
     async def drop_days(self, tx: Tx, *, before: int) -> list[int]:
         """Nothing: memory has no partitions."""

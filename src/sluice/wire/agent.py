@@ -7,10 +7,15 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sluice.wire.events import Stage, StageOutcome
+from sluice.wire.labels import Labels
 from sluice.wire.texts import check_texts, storable
 
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(allow_inf_nan=False)]
+
+MAX_LOOPS = 100
+MAX_LOOP_NAME = 100
+MAX_LOOP_WORDS = 300
 
 
 class Message(BaseModel):
@@ -48,14 +53,16 @@ class RegisterRequest(Report):
     """An agent introduces itself with its pool's token.
 
     ``agent_id`` is the identity of an earlier registration, kept on the agent's disk, so
-    that a restarted agent takes it up again.
+    that a restarted agent takes it up again. ``instance`` is a random name, made once for
+    the agent's data directory: what tells two agents apart that claim one identity.
     """
 
     name: str = Field(min_length=1, max_length=200)
     version: str = Field(max_length=200)
-    labels: dict[str, str] = {}
-    capabilities: list[str] = []
+    labels: Labels = {}
+    capabilities: list[str] = Field(default=[], max_length=100)
     agent_id: str | None = None
+    instance: str = Field(default="", max_length=64)
 
 
 class PoolInfo(Message):
@@ -66,6 +73,9 @@ class PoolInfo(Message):
     max_plan_concurrency: int
     allow_apply_concurrent: bool
     labels: dict[str, str] = {}
+    adaptive_concurrency: bool = False
+    cpu_threshold: float = 0.85
+    mem_threshold: float = 0.85
 
 
 class RegisterResponse(Message):
@@ -77,10 +87,28 @@ class RegisterResponse(Message):
     pool: PoolInfo
     server_time: datetime
     ping_seconds: float = 10.0
+    advice: str = ""
+
+
+class LoopStatus(Report):
+    """What one loop of an agent is doing, in words, and since when."""
+
+    doing: str
+    since: str = ""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return storable(value)[:MAX_LOOP_WORDS] if isinstance(value, str) else value
 
 
 class PingRequest(Report):
-    """What an agent is doing, every few seconds."""
+    """What an agent is doing, every few seconds; ``loops`` is its live status tree.
+
+    Attributes:
+        ending: it drains because it is to end; nothing takes that back.
+        instance: as in `RegisterRequest`.
+    """
 
     agent_id: str
     busy: bool
@@ -92,7 +120,19 @@ class PingRequest(Report):
     leases: list[str] = []
     cpu_usage: Share = 0.0
     mem_usage: Share = 0.0
-    version: str = ""
+    version: str = Field(default="", max_length=200)
+    loops: dict[str, LoopStatus] = {}
+    ending: bool = False
+    instance: str = Field(default="", max_length=64)
+
+    @field_validator("loops", mode="before")
+    @classmethod
+    def _few(cls, value: object) -> object:
+        """Too long a tree is cut: leases are not to be lost over it."""
+        if not isinstance(value, dict):
+            return value
+        first = list(value.items())[:MAX_LOOPS]
+        return {storable(str(name))[:MAX_LOOP_NAME]: line for name, line in first}
 
 
 class CommandType(StrEnum):
@@ -104,6 +144,13 @@ class CommandType(StrEnum):
     RESUME = "resume"
 
 
+_COMMANDS = tuple(CommandType)
+
+
+PING_COMMAND = "ping"
+"""In the answer to an upload: ping now, there is an order for the agent."""
+
+
 class Command(Message):
     """One order; ``reason`` names who asked and why, for the task's log."""
 
@@ -113,12 +160,25 @@ class Command(Message):
 
 
 class PingResponse(Message):
-    """Orders, the pool's current rules, and a fresh token."""
+    """Orders, the pool's current rules, a fresh token, and advice for the operator."""
 
     commands: list[Command] = []
     pool: PoolInfo
     token: str
     token_expires_at: datetime
+    advice: str = ""
+
+    @field_validator("commands", mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        """An order that only newer agents know does not hide the others."""
+        if not isinstance(value, list):
+            return value
+        return [
+            one
+            for one in value
+            if not isinstance(one, dict) or one.get("type") in _COMMANDS
+        ]
 
 
 class Slots(Message):
@@ -155,6 +215,29 @@ class PlanOptions(Message):
     replace: list[str] = []
 
 
+class ScriptOrder(Message):
+    """A script as it was when its task was started.
+
+    Attributes:
+        name: what people call it.
+        interpreter: program and arguments that the script's file is given to; empty where
+            the file itself is run.
+        body: the script's text; empty where ``path`` names a file on the agent.
+        path: absolute path of a script on the agent.
+        environment: the parameters, as environment variables.
+        sensitive: names of parameters whose values are masked in the output.
+        timeout_seconds: how long it may run; None for as long as it takes.
+    """
+
+    name: str
+    interpreter: list[str] = []
+    body: str = ""
+    path: str = ""
+    environment: dict[str, str] = {}
+    sensitive: list[str] = []
+    timeout_seconds: float | None = None
+
+
 class LogPosition(Message):
     """Where the lease holder goes on writing, and under which fencing number."""
 
@@ -188,6 +271,7 @@ class PhaseOrder(Message):
     options: PlanOptions
     task_token: str
     log: LogPosition
+    script: ScriptOrder | None = None
 
 
 class StageReport(Message):
@@ -220,8 +304,9 @@ class LogEnd(Message):
 class PhaseResult(Report):
     """An agent reports the end of a phase; sending it again changes nothing.
 
-    ``state_diverged`` says that the state could not be stored; ``error`` is one sentence
-    for people where the phase did not succeed.
+    ``state_diverged`` says that the state could not be stored, ``state_kept`` whether the
+    agent keeps it then; ``error`` is one sentence for people where the phase did not
+    succeed; ``engine_version`` is that of the program that ran, where it is known.
     """
 
     lease_id: str
@@ -232,6 +317,8 @@ class PhaseResult(Report):
     stages: list[StageReport] = []
     log_end: LogEnd
     state_diverged: bool = False
+    state_kept: bool = True
+    engine_version: str = Field(default="", max_length=100)
 
     @field_validator("error", mode="before")
     @classmethod

@@ -55,7 +55,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         kind: output or event.
         captured_us: capture time, microseconds since 1970 UTC.
         data: the bytes, already masked; empty only for the `end` event.
-        meta: the event as JSON, empty for output.
+        meta: the event as JSON; of a script's output its mark (`script_mark`); else empty.
         flags: what is known of the bytes beforehand (`UNMARKED`); readers may ignore it.
     """
 

@@ -140,6 +140,7 @@ class Sender:
         mode: forced rhythm, or `auto`.
         open: the connection is up and the first answer came.
         stopped: why nothing may be sent any more; empty while it may.
+        unwatched_seconds: the rhythm while nobody watches.
     """
 
     epoch: int
@@ -151,6 +152,7 @@ class Sender:
     mode: StreamMode = StreamMode.AUTO
     open: bool = False
     stopped: str = ""
+    unwatched_seconds: float = UNWATCHED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +177,22 @@ class Stop:
     reason: str
 
 
-def new_sender(*, epoch: int, base: int, mode: StreamMode = StreamMode.AUTO) -> Sender:
+def new_sender(
+    *,
+    epoch: int,
+    base: int,
+    mode: StreamMode = StreamMode.AUTO,
+    unwatched_seconds: float = UNWATCHED_SECONDS,
+) -> Sender:
     """A sender that has sent nothing of its phase yet."""
-    return Sender(epoch=epoch, base=base, acked=base, sent=base, mode=mode)
+    return Sender(
+        epoch=epoch,
+        base=base,
+        acked=base,
+        sent=base,
+        mode=mode,
+        unwatched_seconds=unwatched_seconds,
+    )
 
 
 def on_ack(sender: Sender, ack: Ack, *, end: int) -> Sender:
@@ -236,7 +251,7 @@ def next_step(
     fast = sender.mode is StreamMode.REALTIME or (
         sender.mode is StreamMode.AUTO and sender.watched
     )
-    seconds = WATCHED_SECONDS if fast else UNWATCHED_SECONDS
+    seconds = WATCHED_SECONDS if fast else sender.unwatched_seconds
     enough = WATCHED_BYTES if fast else UNWATCHED_BYTES
     since = None if sender.last_sent_at is None else now - sender.last_sent_at
     if flush or waiting >= enough or since is None or since >= seconds:

@@ -107,6 +107,14 @@ class TaskOptions(Resource):
     replace: list[str] = Field(default=[])
 
 
+class TaskScript(Resource):
+    """The script of a task; ``key`` and ``version`` are empty for `sluice exec`."""
+
+    name: str
+    key: str
+    version: str
+
+
 class TaskAction(Resource):
     """Who did what to a task, when and why."""
 
@@ -117,10 +125,14 @@ class TaskAction(Resource):
 
 
 class Task(Resource):
-    """A task with its stages. ``reason`` says in words why it waits or how it ended."""
+    """A task with its stages. ``reason`` says in words why it waits or how it ended.
+
+    ``resolved_version`` is the version of the engine that made the plan, where it is known;
+    ``script`` and ``exit_code`` belong to scripts alone, which have no workspace.
+    """
 
     id: str
-    workspace_id: str
+    workspace_id: str | None
     organization_id: str
     task_type: TaskType
     status: TaskStatus
@@ -148,6 +160,9 @@ class Task(Resource):
     can_discard: bool
     can_cancel: bool
     can_force_cancel: bool
+    script: TaskScript | None = None
+    exit_code: int | None = None
+    resolved_version: str = ""
 
 
 class LogSummary(Resource):
@@ -157,13 +172,14 @@ class LogSummary(Resource):
     apply_lines: int
     has_errors: bool
     last_line: str
+    script_lines: int = 0
 
 
 class TaskRow(Resource):
     """A task in a list."""
 
     id: str
-    workspace_id: str
+    workspace_id: str | None
     task_type: TaskType
     status: TaskStatus
     stage: str | None
@@ -173,8 +189,11 @@ class TaskRow(Resource):
     created_at: datetime
     completed_at: datetime | None
     duration: float | None
+    options: TaskOptions = TaskOptions()
     summary: PlanSummary | None
     log_summary: LogSummary
+    script: TaskScript | None = None
+    exit_code: int | None = None
 
 
 class TaskList(Resource):
@@ -207,3 +226,17 @@ class ResourceChanges(Resource):
 
     resource_changes: list[ResourceChange]
     summary: PlanSummary
+
+
+class LateOutput(Resource):
+    """Output that an agent had captured before its lease ended and delivered afterwards.
+
+    ``bytes`` and ``lines`` count what is kept; it is no part of the task's log.
+    """
+
+    lease_id: str
+    agent_id: str
+    agent_name: str | None
+    received_at: datetime
+    bytes: int
+    lines: int

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from sluice.wire.agent import Engine
+from sluice.wire.labels import Labels
 from sluice.wire.shapes.base import Input, Name, Resource
 
 
@@ -17,7 +18,10 @@ class ExecutionMode(StrEnum):
 
 
 class WorkspaceInput(Input):
-    """A new workspace. ``terraform_version`` is a version, a constraint, or `latest`."""
+    """A new workspace. ``terraform_version`` is a version, a constraint, or `latest`.
+
+    ``labels`` are those a pool must have to serve it, where ``pool_id`` names none.
+    """
 
     name: Name
     execution_mode: ExecutionMode = ExecutionMode.PLAN_AND_APPLY
@@ -26,6 +30,7 @@ class WorkspaceInput(Input):
     terraform_version: str = Field(default="latest", max_length=100)
     engine: Engine = Engine.TERRAFORM
     pool_id: str | None = None
+    labels: Labels = Field(default={})
 
 
 class WorkspacePatch(Input):
@@ -38,6 +43,7 @@ class WorkspacePatch(Input):
     terraform_version: str | None = Field(default=None, max_length=100)
     engine: Engine | None = None
     pool_id: str | None = None
+    labels: Labels | None = None
 
 
 class LockHolderKind(StrEnum):
@@ -70,9 +76,19 @@ class Workspace(Resource):
     terraform_version: str
     engine: Engine
     pool_id: str | None
+    labels: dict[str, str] = Field(default={})
     lock: Lock | None
     state_diverged: str | None
     created_at: datetime
+
+
+class WorkspaceList(Resource):
+    """A page of workspaces, by name."""
+
+    workspaces: list[Workspace]
+    total: int
+    limit: int
+    offset: int
 
 
 class VariableCategory(StrEnum):

@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("opened_at", UtcDateTime(), nullable=False),
         sa.Column("sealed_at", UtcDateTime(), nullable=True),
         sa.Column("archived_at", UtcDateTime(), nullable=True),
+        sa.Column("removed_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("task_id", name=op.f("pk_logs")),
     )
     op.create_table(
@@ -82,6 +83,9 @@ def upgrade() -> None:
         sa.Column("labels", Json, nullable=False),
         sa.Column("max_plan_concurrency", sa.Integer(), nullable=False),
         sa.Column("allow_apply_concurrent", sa.Boolean(), nullable=False),
+        sa.Column("adaptive_concurrency", sa.Boolean(), nullable=False),
+        sa.Column("cpu_threshold", sa.Float(), nullable=False),
+        sa.Column("mem_threshold", sa.Float(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["organization_id"],
@@ -91,6 +95,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pools")),
         sa.UniqueConstraint(
             "organization_id", "name", name=op.f("uq_pools_organization_id_name")
+        ),
+    )
+    op.create_table(
+        "scripts",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("organization_id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("interpreter", Json, nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("parameters", Json, nullable=False),
+        sa.Column("sealed_defaults", Json, nullable=False),
+        sa.Column("timeout_seconds", sa.Float(), nullable=True),
+        sa.Column("pool_id", sa.Text(), nullable=True),
+        sa.Column("labels", Json, nullable=False),
+        sa.Column("last_task_id", sa.Text(), nullable=True),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id"],
+            ["organizations.id"],
+            name=op.f("fk_scripts_organization_id_organizations"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_scripts")),
+        sa.UniqueConstraint(
+            "organization_id", "key", name=op.f("uq_scripts_organization_id_key")
         ),
     )
     op.create_table(
@@ -123,15 +156,21 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("labels", Json, nullable=False),
+        sa.Column("instance", sa.Text(), nullable=False),
         sa.Column("capabilities", Json, nullable=False),
         sa.Column("busy", sa.Boolean(), nullable=False),
         sa.Column("draining", sa.Boolean(), nullable=False),
+        sa.Column("drain_requested", sa.Boolean(), nullable=False),
+        sa.Column("drain_reason", sa.Text(), nullable=False),
+        sa.Column("drain_by", sa.Text(), nullable=False),
+        sa.Column("drain_at", UtcDateTime(), nullable=True),
         sa.Column("plan_tasks_running", sa.Integer(), nullable=False),
         sa.Column("plan_task_limit", sa.Integer(), nullable=False),
         sa.Column("apply_task_running", sa.Boolean(), nullable=False),
         sa.Column("current_tasks", Json, nullable=False),
         sa.Column("cpu_usage", sa.Float(), nullable=False),
         sa.Column("mem_usage", sa.Float(), nullable=False),
+        sa.Column("loops", Json, nullable=False),
         sa.Column("registered_at", UtcDateTime(), nullable=False),
         sa.Column("last_seen_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -151,6 +190,7 @@ def upgrade() -> None:
         sa.Column("terraform_version", sa.Text(), nullable=False),
         sa.Column("engine", sa.Text(), nullable=False),
         sa.Column("pool_id", sa.Text(), nullable=True),
+        sa.Column("labels", Json, nullable=False),
         sa.Column("state_diverged", sa.Text(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("lock_id", sa.Text(), nullable=True),
@@ -233,9 +273,10 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("workspace_id", sa.Text(), nullable=True),
         sa.Column("organization_id", sa.Text(), nullable=False),
         sa.Column("pool_id", sa.Text(), nullable=True),
+        sa.Column("labels", sa.Text(), nullable=False),
         sa.Column("task_type", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
@@ -251,10 +292,15 @@ def upgrade() -> None:
         sa.Column("working_directory", sa.Text(), nullable=False),
         sa.Column("configuration_version_id", sa.Text(), nullable=True),
         sa.Column("plan_task_id", sa.Text(), nullable=True),
+        sa.Column("resolved_version", sa.Text(), nullable=False),
         sa.Column("has_changes", sa.Boolean(), nullable=True),
         sa.Column("summary", Json, nullable=True),
         sa.Column("plan_blob", sa.Text(), nullable=True),
         sa.Column("plan_json_blob", sa.Text(), nullable=True),
+        sa.Column("script", Json, nullable=True),
+        sa.Column("script_key", sa.Text(), nullable=True),
+        sa.Column("sealed_script", sa.LargeBinary(), nullable=True),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
         sa.Column("phase", sa.Text(), nullable=True),
         sa.Column("lease_id", sa.Text(), nullable=True),
         sa.Column("lease_agent_id", sa.Text(), nullable=True),
@@ -271,6 +317,8 @@ def upgrade() -> None:
         sa.Column("apply_last_line", sa.Text(), nullable=False),
         sa.Column("plan_lines", sa.Integer(), nullable=False),
         sa.Column("apply_lines", sa.Integer(), nullable=False),
+        sa.Column("script_lines", sa.Integer(), nullable=False),
+        sa.Column("script_last_line", sa.Text(), nullable=False),
         sa.Column("log_sealed", sa.Boolean(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
@@ -294,6 +342,24 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_tasks_lease_expires_at", "tasks", ["lease_expires_at"], unique=False
+    )
+    for name, columns in (
+        ("ix_tasks_open_sequence", ["sequence"]),
+        ("ix_tasks_open_workspace_id", ["workspace_id", "sequence"]),
+    ):
+        op.create_index(
+            name,
+            "tasks",
+            columns,
+            unique=False,
+            sqlite_where=sa.text("completed_at IS NULL"),
+            postgresql_where=sa.text("completed_at IS NULL"),
+        )
+    op.create_index(
+        "ix_tasks_script_key_sequence",
+        "tasks",
+        ["script_key", "sequence"],
+        unique=False,
     )
     op.create_index(
         "ix_tasks_status_sequence", "tasks", ["status", "sequence"], unique=False
@@ -331,6 +397,41 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "late_output",
+        sa.Column("lease_id", sa.Text(), nullable=False),
+        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("agent_id", sa.Text(), nullable=False),
+        sa.Column("committed", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("lines", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["task_id"],
+            ["tasks.id"],
+            name=op.f("fk_late_output_task_id_tasks"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("lease_id", name=op.f("pk_late_output")),
+    )
+    op.create_index(
+        op.f("ix_late_output_task_id"), "late_output", ["task_id"], unique=False
+    )
+    op.create_table(
+        "late_output_parts",
+        sa.Column("lease_id", sa.Text(), nullable=False),
+        sa.Column("offset", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["lease_id"],
+            ["late_output.lease_id"],
+            name=op.f("fk_late_output_parts_lease_id_late_output"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint(
+            "lease_id", "offset", name=op.f("pk_late_output_parts")
+        ),
+    )
+    op.create_table(
         "task_actions",
         sa.Column(
             "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
@@ -364,6 +465,7 @@ def upgrade() -> None:
         sa.Column("claimed_at", UtcDateTime(), nullable=False),
         sa.Column("ended_at", UtcDateTime(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("log_end", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["task_id"],
             ["tasks.id"],
