@@ -88,7 +88,7 @@ def test_the_forger_of_these_tests_can_make_a_good_one(issuer, clock):
 
 
 def test_another_key_does_not_sign_for_us(issuer, clock):
-    with pytest.raises(UnauthorizedError):
+    with pytest.raises(UnauthorizedError, match="another server has made it"):
         issuer.verify(forged(clock, key=bytes(32)))
 
 
@@ -101,7 +101,7 @@ def test_the_algorithm_none_is_refused(issuer, clock):
 
 @pytest.mark.parametrize("rubbish", ["x", "a.b.c", "..", "ä.ö.ü", "a" * 5000])
 def test_rubbish_is_refused(issuer, rubbish):
-    with pytest.raises(UnauthorizedError):
+    with pytest.raises(UnauthorizedError, match="not one that a Sluice server makes"):
         issuer.verify(rubbish)
 
 

@@ -53,7 +53,7 @@ from sluice.wire.agent import Engine
 from sluice.wire.shapes.workspaces import ExecutionMode, LockHolderKind
 from sluice.workspaces.actions import WorkspaceDeps
 from sluice.workspaces.api import build_router as workspaces_router
-from sluice.workspaces.model import Lock, Workspace
+from sluice.workspaces.model import Lock, Variable, Workspace
 from sluice.workspaces.ports import VariableStore, WorkspaceStore
 from sluice.workspaces.state_locks import StateLocks
 from sluice.workspaces.store import SqlVariableStore, SqlWorkspaceStore
@@ -199,6 +199,12 @@ class Rig:
     @property
     def transactions(self) -> Transactions:
         return self.backing.transactions
+
+    async def variables(self, workspace_id: WorkspaceId = WS) -> list[Variable]:
+        """A workspace's variables, many workspaces' at once as claims read them."""
+        async with self.transactions.read() as tx:
+            found = await self.stores.variables.list_many(tx, [workspace_id])
+        return found[workspace_id]
 
     @asynccontextmanager
     async def client(self, user: str = "ann") -> AsyncIterator[httpx2.AsyncClient]:

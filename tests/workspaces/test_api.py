@@ -40,11 +40,21 @@ async def test_a_workspace_is_made_and_found(rig: Rig) -> None:
         found = await client.get(f"/workspaces/{workspace['id']}")
         assert found.json() == workspace
         by_id = await client.get("/organizations/org-1/workspaces?name=net")
-        assert by_id.json() == [workspace]
-        listed = await client.get("/organizations/acme/workspaces")
-        assert [row["name"] for row in listed.json()] == ["hello", "net"]
-        none = await client.get("/organizations/acme/workspaces?name=nix")
-        assert none.json() == []
+        assert by_id.json() == {
+            "workspaces": [workspace],
+            "total": 1,
+            "limit": 20,
+            "offset": 0,
+        }
+        listed = (await client.get("/organizations/acme/workspaces")).json()
+        assert [row["name"] for row in listed["workspaces"]] == ["hello", "net"]
+        assert listed["total"] == 2
+        second = "/organizations/acme/workspaces?limit=1&offset=1"
+        page = (await client.get(second)).json()
+        assert [row["name"] for row in page["workspaces"]] == ["net"]
+        assert (page["total"], page["limit"], page["offset"]) == (2, 1, 1)
+        none = (await client.get("/organizations/acme/workspaces?name=nix")).json()
+        assert (none["workspaces"], none["total"]) == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +160,7 @@ async def test_a_sensitive_value_is_never_shown_again(rig: Rig) -> None:
         assert replaced.json()["value"] == "plain"
         hidden = await client.patch(path, json={"sensitive": True})
         assert hidden.json()["value"] is None
-    [variable] = await order_variables(rig.workspaces, workspace_id=WS)
+    [variable] = order_variables(rig.workspaces, await rig.variables())
     assert variable.value == "plain"
     assert variable.sensitive
 
@@ -179,7 +189,7 @@ async def test_a_task_gets_all_values(rig: Rig) -> None:
         for variable in given:
             added = await client.post(f"/workspaces/{WS}/variables", json=variable)
             assert added.status_code == 201
-    found = await order_variables(rig.workspaces, workspace_id=WS)
+    found = order_variables(rig.workspaces, await rig.variables())
     assert [(v.key, v.value, v.category, v.hcl, v.sensitive) for v in found] == [
         ("AWS_REGION", "eu", "env", False, False),
         ("a", "s3cret", "terraform", False, True),
@@ -206,6 +216,31 @@ async def test_variables_that_cannot_be_are_refused(
         await client.post(f"/workspaces/{WS}/variables", json={"key": "taken"})
         answer = await client.post(f"/workspaces/{WS}/variables", json=given)
     assert answer.status_code == status, answer.text
+
+
+async def test_broken_hcl_is_refused_with_its_place(rig: Rig) -> None:
+    path = f"/workspaces/{WS}/variables"
+    broken = '["s3cret", {a = 1]'
+    async with rig.client() as client:
+        answer = await client.post(path, json={"key": "a", "value": broken})
+        assert answer.status_code == 201
+        one = f"{path}/{answer.json()['id']}"
+        hcl = {"key": "b", "value": broken, "hcl": True, "sensitive": True}
+        for refused in (
+            await client.post(path, json=hcl),
+            await client.patch(one, json={"hcl": True}),
+            await client.patch(one, json={"hcl": True, "value": '"s3cret'}),
+        ):
+            assert refused.status_code == 422
+            detail = refused.json()["detail"]
+            assert detail.startswith("value: the ")
+            assert "in line 1, column " in detail
+            assert "s3cret" not in detail
+        assert (await client.patch(one, json={"description": "x"})).status_code == 200
+        mended = {"hcl": True, "value": '["s3cret", {a = 1}]'}
+        assert (await client.patch(one, json=mended)).status_code == 200
+        again = await client.patch(one, json={"value": "["})
+        assert "the bracket `[` in line 1, column 1 is not closed" in again.text
 
 
 async def test_a_variable_is_deleted(rig: Rig) -> None:

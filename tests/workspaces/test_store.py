@@ -118,6 +118,9 @@ async def test_workspaces_are_listed_by_name_in_pages(
 
     assert await names(Page()) == ["ape", "hello", "mouse", "zebra"]
     assert await names(Page(limit=2, offset=1)) == ["hello", "mouse"]
+    async with transactions.transactions.read() as tx:
+        assert await stores.workspaces.count_workspaces(tx, ORG) == 4
+        assert await stores.workspaces.count_workspaces(tx, OTHER_ORG) == 1
 
 
 async def test_the_lock_has_one_holder(transactions: Backing, stores: Stores) -> None:
@@ -237,3 +240,58 @@ async def test_a_deleted_workspace_is_gone(
         await stores.workspaces.delete(tx, WS)
     async with transactions.transactions.read() as tx:
         assert await stores.workspaces.get(tx, WS) is None
+
+
+# --- many at once, as claims look at them ---------------------------------------
+
+
+async def test_many_workspaces_are_read_held_and_locked_at_once(
+    transactions: Backing, stores: Stores
+) -> None:
+    second = make_workspace(WorkspaceId("ws-2"), "second")
+    lock = make_lock()
+    async with transactions.transactions.write() as tx:
+        await stores.workspaces.add(tx, second)
+        asked = [WS, second.id, NEVER]
+        both = {WS: make_workspace(), second.id: second}
+        assert await stores.workspaces.get_many(tx, asked) == both
+        assert await stores.workspaces.get_many(tx, []) == {}
+        assert await stores.workspaces.hold_free(tx, asked) == both
+        await stores.workspaces.set_locks(tx, {WS: lock})
+        await stores.workspaces.set_locks(tx, {})
+        found = await stores.workspaces.get_many(tx, asked)
+    assert {workspace.id: workspace.lock for workspace in found.values()} == {
+        WS: lock,
+        second.id: None,
+    }
+
+
+async def test_a_held_workspace_is_left_out_and_not_waited_for(
+    transactions: Backing, stores: Stores
+) -> None:
+    if transactions.kind != "postgresql":
+        pytest.skip("only PostgreSQL has two who write at a time")
+    async with transactions.transactions.write() as holder:
+        await stores.workspaces.hold(holder, WS)
+        async with transactions.transactions.write() as tx:
+            assert await stores.workspaces.hold_free(tx, [WS]) == {}
+    async with transactions.transactions.write() as tx:
+        assert await stores.workspaces.hold_free(tx, [WS]) == {WS: make_workspace()}
+
+
+async def test_variables_of_many_workspaces(
+    transactions: Backing, stores: Stores
+) -> None:
+    second = make_workspace(WorkspaceId("ws-2"), "second")
+    async with transactions.transactions.write() as tx:
+        await stores.workspaces.add(tx, second)
+        ours = [make_variable("a"), make_variable("b")]
+        theirs = make_variable("c", workspace_id=second.id)
+        for variable in (ours[1], theirs, ours[0]):
+            await stores.variables.add(tx, variable)
+        asked = [WS, second.id, NEVER]
+        assert await stores.variables.list_many(tx, asked) == {
+            WS: ours,
+            second.id: [theirs],
+        }
+        assert await stores.variables.list_many(tx, [NEVER]) == {}

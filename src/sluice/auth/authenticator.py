@@ -47,7 +47,8 @@ class Authenticator:
         """
         if not bearer:
             raise UnauthorizedError(
-                "No token came with the request; send `Authorization: Bearer TOKEN`."
+                "No token came with the request; send `Authorization: Bearer TOKEN`"
+                " (a page's WebSocket: the sub-protocols `sluice.v1, bearer.TOKEN`)."
             )
         kind = kind_of(bearer)
         if kind is not None:

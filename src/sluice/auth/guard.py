@@ -23,6 +23,8 @@ from sluice.auth.model import (
 )
 from sluice.auth.policy import Permission, granted
 from sluice.base.errors import ForbiddenError, UnauthorizedError
+from sluice.edge.described import ATTRIBUTE as DESCRIBED
+from sluice.edge.described import Described
 from sluice.edge.problems import problem_of
 
 _ATTRIBUTE = "permission"
@@ -146,16 +148,21 @@ def _not_public(permission: Permission) -> Permission:
     return permission
 
 
-def guarded(permission: Permission) -> Callable[[Endpoint], Endpoint]:
+def guarded(
+    permission: Permission, *, described: Described | None = None
+) -> Callable[[Endpoint], Endpoint]:
     """Guard a raw Starlette endpoint ``(request_or_websocket) -> …``.
 
     The caller is checked before the endpoint runs (for a WebSocket: before the upgrade)
     and found with `principal_of`. `Permission.PUBLIC` only marks the endpoint, and is the
-    way to mark a FastAPI endpoint as public, too.
+    way to mark a FastAPI endpoint as public, too. ``described`` is its place in the
+    OpenAPI document.
     """
 
     def mark(endpoint: Endpoint) -> Endpoint:
         setattr(endpoint, _ATTRIBUTE, permission)
+        if described is not None:
+            setattr(endpoint, DESCRIBED, described)
         return endpoint
 
     def wrap(endpoint: Endpoint) -> Endpoint:

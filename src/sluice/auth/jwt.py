@@ -35,6 +35,10 @@ LEEWAY_SECONDS = 5
 _ALGORITHM = "HS256"
 _ISSUER = "sluice"
 _AUDIENCE = "sluice-api"
+_REASONS = {
+    "expired_token": "it has expired",
+    "bad_signature": "another server has made it, or this one under another master key",
+}
 
 
 class TokenIssuer:
@@ -127,7 +131,7 @@ class TokenIssuer:
             registry.validate(claims)
         except (JoseError, ValueError) as error:
             raise UnauthorizedError(
-                f"The token is not valid here ({_reason(error)}); sign in again."
+                f"The token is not valid here: {_reason(error)}. Sign in again."
             ) from None
         return claims
 
@@ -142,4 +146,5 @@ class TokenIssuer:
 
 
 def _reason(error: Exception) -> str:
-    return error.error if isinstance(error, JoseError) else "not a JWT"
+    code = error.error if isinstance(error, JoseError) else ""
+    return _REASONS.get(code, "it is not one that a Sluice server makes")

@@ -26,6 +26,8 @@ class Permission(StrEnum):
     REGISTER_AGENT = "register_agent"
     WORK = "work"
     TASK_DATA = "task_data"
+    RUN_SCRIPT = "run_script"
+    WRITE_RECORDS = "write_records"
 
 
 _USER = frozenset(
@@ -37,13 +39,30 @@ _USER = frozenset(
         Permission.PLAN,
         Permission.APPLY,
         Permission.ADMIN_WORKSPACE,
+        Permission.RUN_SCRIPT,
+        Permission.WRITE_RECORDS,
     }
 )
-_POOL = frozenset({Permission.PUBLIC, Permission.WHOAMI, Permission.REGISTER_AGENT})
+_POOL = frozenset(
+    {
+        Permission.PUBLIC,
+        Permission.WHOAMI,
+        Permission.REGISTER_AGENT,
+        Permission.RUN_SCRIPT,
+        Permission.WRITE_RECORDS,
+    }
+)
 _AGENT = frozenset(
     {Permission.PUBLIC, Permission.WHOAMI, Permission.WORK, Permission.TASK_DATA}
 )
-_TASK = frozenset({Permission.PUBLIC, Permission.WHOAMI, Permission.TASK_DATA})
+_TASK = frozenset(
+    {
+        Permission.PUBLIC,
+        Permission.WHOAMI,
+        Permission.TASK_DATA,
+        Permission.WRITE_RECORDS,
+    }
+)
 
 
 def granted(principal: Principal) -> frozenset[Permission]:

@@ -8,11 +8,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sluice.base.errors import UnavailableError
+from sluice.edge.described import Content, Described
 from sluice.edge.stopping import Stopping
 
 Check = Callable[[], Awaitable[None]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 CHECK_SECONDS = 3.0
+HEALTH = Described("Alive?", {200: Content("It answers.", "application/json")})
+READINESS = Described(
+    "Ready?",
+    {
+        200: Content("Every part that is needed is up.", "application/json"),
+        503: Content("A part is down, or the server stops.", "application/json"),
+    },
+)
 
 
 async def healthz(request: Request) -> Response:
@@ -32,6 +41,7 @@ def readiness(
     checks = {**needed, **helpful}
 
     async def readyz(request: Request) -> Response:
+        """200 when the server can serve, 503 while it cannot; each part is named."""
         answers = await asyncio.gather(*(_is_up(check) for check in checks.values()))
         up = dict(zip(checks, answers, strict=True))
         parts = {name: "up" if ok else "down" for name, ok in up.items()}

@@ -14,6 +14,10 @@ from prometheus_client import (
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sluice.edge.described import Content, Described
+
+METRICS = Described("Metrics", {200: Content("Prometheus' text format.", "text/plain")})
+
 
 def new_registry() -> CollectorRegistry:
     """A registry of its own for one server, so that two in one process do not clash."""
@@ -30,6 +34,7 @@ def metrics_endpoint(
     """An endpoint with all metrics of ``registry`` in Prometheus' text format."""
 
     async def metrics(request: Request) -> Response:
+        """Everything that is counted in this process, for Prometheus."""
         text = await asyncio.to_thread(generate_latest, registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 

@@ -11,8 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from sluice.base.errors import (
+    Extra,
+    NotFoundError,
     RateLimitedError,
     SluiceError,
     TooLargeError,
@@ -36,7 +39,34 @@ _TITLES = {413: TooLargeError.title}
 _UNREADABLE = "There was an error parsing the body"
 _logger = structlog.get_logger(__name__)
 
-Member = str | int | float | None | list[dict[str, str]]
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "title": "Problem",
+    "description": "Why a request failed; some problems have members of their own beside these.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string", "description": f"`{TYPE_PREFIX}` and the code."},
+        "title": {"type": "string", "description": "The kind of problem in words."},
+        "status": {"type": "integer", "description": "The HTTP status."},
+        "code": {"type": "string", "description": "The kind, for programs; stable."},
+        "detail": {
+            "type": "string",
+            "description": "What happened, to what, and what to do.",
+        },
+        "errors": {
+            "type": "array",
+            "description": "Each field that cannot be taken, of a body or query.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "field": {"type": "string"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+"""A problem document as a JSON schema, for the OpenAPI document."""
 
 
 def problem(
@@ -45,7 +75,7 @@ def problem(
     code: str,
     title: str,
     detail: str,
-    extra: Mapping[str, Member] | None = None,
+    extra: Mapping[str, Extra] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem document; ``extra`` members stand beside the standard ones."""
@@ -90,6 +120,19 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_unexpected)
+    nothing_there = app.router.default
+
+    async def default(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # Starlette would only say 403, and nothing of why
+            error = NotFoundError(
+                f"There is no WebSocket at {scope['path']}; check the path."
+            )
+            await problem_of(error)(scope, receive, send)
+        else:
+            await nothing_there(scope, receive, send)
+
+    app.router.default = default
 
 
 async def _on_sluice_error(connection: Request, error: Exception) -> Response:

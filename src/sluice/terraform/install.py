@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx2
 
 from sluice.base.errors import InvalidInputError, UnavailableError
-from sluice.terraform.on_path import find_on_path
+from sluice.terraform.on_path import Installed, find_on_path
 from sluice.terraform.products import Product
 from sluice.terraform.signature import check_signature
 from sluice.terraform.versions import (
@@ -66,7 +66,11 @@ class Installer:
         self._say = say
 
     async def ensure(self, engine: str, constraint_text: str) -> Path:
-        """The path of a program of ``engine`` that the constraint allows.
+        """The path of what `resolve` finds; it raises the same."""
+        return (await self.resolve(engine, constraint_text)).path
+
+    async def resolve(self, engine: str, constraint_text: str) -> Installed:
+        """A program of ``engine`` that the constraint allows, and its version.
 
         The program on the PATH comes first where it fits (so `latest` means that one,
         where there is one), then the newest release, then what the cache holds.
@@ -84,14 +88,15 @@ class Installer:
         constraint = parse_constraint(constraint_text)
         present = await find_on_path(product.program)
         if present is not None and constraint.allows(present.version):
-            return present.path
+            return present
         try:
             version = constraint.exact or await self._newest(product, constraint)
-            return await self._cached_or_download(product, version)
+            path = await self._cached_or_download(product, version)
+            return Installed(path, version)
         except UnavailableError as error:
             stored = newest(constraint, self._stored(product))
             if stored is not None and constraint.exact is None:
-                return self._program(product, stored)
+                return Installed(self._program(product, stored), stored)
             if present is None:
                 raise
             raise UnavailableError(

@@ -1,9 +1,10 @@
 """Workspaces and variables in dicts."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from sluice.base.errors import ConflictError, NotFoundError
-from sluice.base.ids import OrganizationId, VariableId, WorkspaceId
+from sluice.base.ids import OrganizationId, PoolId, VariableId, WorkspaceId
 from sluice.base.paging import Page
 from sluice.base.transactions import Tx
 from sluice.testing.memory import MemoryTransactions, reading, writing
@@ -32,6 +33,20 @@ class MemoryWorkspaceStore:
         writing(tx)
         return self._rows.get(workspace_id)
 
+    async def get_many(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, Workspace]:
+        """Workspaces by their ids; those unknown are left out."""
+        reading(tx)
+        return {row.id: row for row in self._rows.values() if row.id in workspace_ids}
+
+    async def hold_free(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, Workspace]:
+        """`hold` for many; transactions run one at a time, so all are free."""
+        writing(tx)
+        return await self.get_many(tx, workspace_ids)
+
     async def find(
         self, tx: Tx, organization_id: OrganizationId, name: str
     ) -> Workspace | None:
@@ -48,6 +63,16 @@ class MemoryWorkspaceStore:
         reading(tx)
         rows = sorted(self._of(organization_id), key=lambda row: row.name)
         return rows[page.offset : page.offset + page.limit]
+
+    async def count_workspaces(self, tx: Tx, organization_id: OrganizationId) -> int:
+        """How many workspaces an organization has."""
+        reading(tx)
+        return len(self._of(organization_id))
+
+    async def naming_pool(self, tx: Tx, pool_id: PoolId) -> list[str]:
+        """Names of the workspaces that name this pool."""
+        reading(tx)
+        return sorted(row.name for row in self._rows.values() if row.pool_id == pool_id)
 
     async def save(self, tx: Tx, workspace: Workspace) -> None:
         """Store changed settings."""
@@ -74,6 +99,12 @@ class MemoryWorkspaceStore:
         if row.lock is None:
             self._rows[workspace_id] = replace(row, lock=lock)
         return row.lock
+
+    async def set_locks(self, tx: Tx, locks: Mapping[WorkspaceId, Lock]) -> None:
+        """Lock workspaces that this transaction holds and has seen unlocked."""
+        writing(tx)
+        for workspace_id, lock in locks.items():
+            self._rows[workspace_id] = replace(self._rows[workspace_id], lock=lock)
 
     async def release_lock(
         self, tx: Tx, workspace_id: WorkspaceId, lock_id: str
@@ -140,6 +171,16 @@ class MemoryVariableStore:
         return sorted(
             self._of(workspace_id), key=lambda row: (row.category.value, row.key)
         )
+
+    async def list_many(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, list[Variable]]:
+        """`list_variables` for many; workspaces without variables are left out."""
+        found = {
+            workspace_id: await self.list_variables(tx, workspace_id)
+            for workspace_id in workspace_ids
+        }
+        return {workspace_id: rows for workspace_id, rows in found.items() if rows}
 
     async def save(self, tx: Tx, variable: Variable) -> None:
         """Store a changed variable."""

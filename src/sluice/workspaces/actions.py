@@ -1,5 +1,6 @@
 """Make, look up, change, lock and delete workspaces, and hand their variables to tasks."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -31,7 +32,7 @@ from sluice.wire.agent import OrderVariable
 from sluice.wire.shapes.workspaces import LockHolderKind, WorkspaceInput, WorkspacePatch
 from sluice.workspaces import settings_check
 from sluice.workspaces.locking import holds, refusal
-from sluice.workspaces.model import Lock, Workspace
+from sluice.workspaces.model import Lock, Variable, Workspace
 from sluice.workspaces.ports import (
     Belongings,
     Organizations,
@@ -87,6 +88,7 @@ async def create_workspace(
             terraform_version=settings_check.terraform_version(given.terraform_version),
             engine=given.engine,
             pool_id=await _pool(deps, tx, owner.id, given.pool_id),
+            labels=given.labels,
             created_at=deps.clock.now(),
         )
         await _refuse_taken(deps, tx, workspace)
@@ -96,14 +98,18 @@ async def create_workspace(
 
 async def list_workspaces(
     deps: WorkspaceDeps, *, organization: str, name: str | None, page: Page
-) -> list[Workspace]:
-    """An organization's workspaces by name, or the one of this name."""
+) -> tuple[list[Workspace], int]:
+    """A page of an organization's workspaces by name and how many there are.
+
+    With ``name`` the one of this name, whatever the page.
+    """
     async with deps.transactions.read() as tx:
         owner = await _organization(deps, tx, organization)
         if name is None:
-            return await deps.store.list_workspaces(tx, owner.id, page)
-        found = await deps.store.find(tx, owner.id, name)
-    return [] if found is None else [found]
+            found = await deps.store.list_workspaces(tx, owner.id, page)
+            return found, await deps.store.count_workspaces(tx, owner.id)
+        named = await deps.store.find(tx, owner.id, name)
+    return ([], 0) if named is None else ([named], 1)
 
 
 async def get_workspace(deps: WorkspaceDeps, *, workspace_id: WorkspaceId) -> Workspace:
@@ -263,12 +269,14 @@ def _announce_free(deps: WorkspaceDeps, workspace: Workspace) -> Workspace:
     return replace(workspace, lock=None)
 
 
-async def order_variables(
-    deps: WorkspaceDeps, *, workspace_id: WorkspaceId
+def order_variables(
+    deps: WorkspaceDeps, variables: Iterable[Variable]
 ) -> list[OrderVariable]:
-    """All variables with their values in the clear, for an agent's phase alone."""
-    async with deps.transactions.read() as tx:
-        found = await deps.variables.list_variables(tx, workspace_id)
+    """Variables with their values in the clear, for an agent's phase alone.
+
+    Raises:
+        UnsealError: a value cannot be opened.
+    """
     return [
         OrderVariable(
             key=variable.key,
@@ -277,7 +285,7 @@ async def order_variables(
             hcl=variable.hcl,
             sensitive=variable.sensitive,
         )
-        for variable in found
+        for variable in variables
     ]
 
 

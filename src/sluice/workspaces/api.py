@@ -43,12 +43,17 @@ def _add_workspaces(router: APIRouter, deps: WorkspaceDeps) -> None:
         name: str | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20,
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
-    ) -> list[workspaces_shapes.Workspace]:
+    ) -> workspaces_shapes.WorkspaceList:
         """An organization's workspaces by name; `name` finds one."""
-        found = await actions.list_workspaces(
+        found, total = await actions.list_workspaces(
             deps, organization=organization, name=name, page=Page(limit, offset)
         )
-        return [workspace_resource(workspace) for workspace in found]
+        return workspaces_shapes.WorkspaceList(
+            workspaces=[workspace_resource(workspace) for workspace in found],
+            total=total,
+            limit=limit,
+            offset=offset,
+        )
 
     @router.post("/organizations/{organization}/workspaces", status_code=201)
     async def create_workspace(
@@ -184,6 +189,7 @@ def workspace_resource(workspace: Workspace) -> workspaces_shapes.Workspace:
         terraform_version=workspace.terraform_version,
         engine=workspace.engine,
         pool_id=workspace.pool_id,
+        labels=dict(workspace.labels),
         lock=None if workspace.lock is None else _lock(workspace.lock),
         state_diverged=workspace.state_diverged,
         created_at=workspace.created_at,

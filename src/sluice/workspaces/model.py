@@ -1,6 +1,7 @@
 """Workspaces, their locks and their variables as frozen records."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sluice.base.ids import OrganizationId, PoolId, VariableId, WorkspaceId
@@ -33,6 +34,7 @@ class Lock:
 class Workspace:
     """Configuration, variables, state and lock of one root module.
 
+    ``labels`` are those a pool must have to serve it, where it names no pool.
     ``state_diverged`` says in words why the stored state is known to be behind.
     """
 
@@ -46,6 +48,7 @@ class Workspace:
     engine: Engine
     pool_id: PoolId | None
     created_at: datetime
+    labels: Mapping[str, str] = field(default_factory=dict)
     state_diverged: str | None = None
     lock: Lock | None = None
 

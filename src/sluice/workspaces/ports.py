@@ -1,5 +1,6 @@
 """What workspaces need: their own stores, organizations and pools, and what hangs on a workspace."""
 
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from sluice.auth.model import Organization
@@ -28,6 +29,18 @@ class WorkspaceStore(Protocol):
         """The workspace, kept from others' writes until the transaction ends."""
         ...
 
+    async def get_many(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, Workspace]:
+        """Workspaces by their ids; those unknown are left out."""
+        ...
+
+    async def hold_free(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, Workspace]:
+        """`hold` for many, without waiting: those that others hold are left out."""
+        ...
+
     async def find(
         self, tx: Tx, organization_id: OrganizationId, name: str
     ) -> Workspace | None:
@@ -38,6 +51,14 @@ class WorkspaceStore(Protocol):
         self, tx: Tx, organization_id: OrganizationId, page: Page
     ) -> list[Workspace]:
         """An organization's workspaces by name."""
+        ...
+
+    async def count_workspaces(self, tx: Tx, organization_id: OrganizationId) -> int:
+        """How many workspaces an organization has."""
+        ...
+
+    async def naming_pool(self, tx: Tx, pool_id: PoolId) -> list[str]:
+        """Names of the workspaces that name this pool."""
         ...
 
     async def save(self, tx: Tx, workspace: Workspace) -> None:
@@ -60,6 +81,10 @@ class WorkspaceStore(Protocol):
         Raises:
             NotFoundError: there is no such workspace.
         """
+        ...
+
+    async def set_locks(self, tx: Tx, locks: Mapping[WorkspaceId, Lock]) -> None:
+        """Lock workspaces that this transaction holds and has seen unlocked."""
         ...
 
     async def release_lock(
@@ -96,6 +121,12 @@ class VariableStore(Protocol):
         """A workspace's variables by category and key."""
         ...
 
+    async def list_many(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, list[Variable]]:
+        """`list_variables` for many; workspaces without variables are left out."""
+        ...
+
     async def save(self, tx: Tx, variable: Variable) -> None:
         """Store a changed variable; its key and category never change."""
         ...
@@ -116,6 +147,10 @@ class Organizations(Protocol):
         self, tx: Tx, organization_id: OrganizationId
     ) -> Organization | None:
         """The organization with this id."""
+        ...
+
+    async def list_organizations(self, tx: Tx) -> list[Organization]:
+        """All organizations by name."""
         ...
 
     async def find_organization(self, tx: Tx, name: str) -> Organization | None:

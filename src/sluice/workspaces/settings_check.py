@@ -3,6 +3,7 @@
 from pathlib import PurePosixPath
 
 from sluice.base.errors import InvalidInputError
+from sluice.terraform.hcl_text import BrokenHclError, check_expression
 from sluice.terraform.versions import parse_constraint
 from sluice.wire.shapes.workspaces import VariableCategory
 
@@ -68,3 +69,18 @@ def variable_size(category: VariableCategory, key: str, value: str) -> None:
             f"value: an environment variable may have at most {_ENVIRONMENT_BYTES} bytes "
             f"with its name, and {key} has {size}; use a terraform variable for more."
         )
+
+
+def hcl_value(value: str) -> None:
+    """Refuse what is no HCL expression; terraform says the rest.
+
+    Raises:
+        InvalidInputError: it is broken; the detail says where and shows none of it.
+    """
+    try:
+        check_expression(value)
+    except BrokenHclError as broken:
+        raise InvalidInputError(
+            f"value: {broken}. Mend the HCL expression, or send it without `hcl` as the"
+            " text that it is."
+        ) from None

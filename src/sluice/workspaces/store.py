@@ -1,9 +1,10 @@
 """Workspaces and variables in the database."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Row, Select, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.base.errors import ConflictError, NotFoundError
@@ -11,6 +12,7 @@ from sluice.base.ids import OrganizationId, PoolId, VariableId, WorkspaceId
 from sluice.base.paging import Page
 from sluice.base.transactions import Tx
 from sluice.db.engine import connection_of
+from sluice.db.lists import among
 from sluice.terraform.lock_info import LockInfo
 from sluice.wire.agent import Engine
 from sluice.wire.shapes.workspaces import (
@@ -56,6 +58,20 @@ class SqlWorkspaceStore:
         found = select(workspaces).where(workspaces.c.id == workspace_id)
         return await _one(tx, found.with_for_update())
 
+    async def get_many(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, Workspace]:
+        """Workspaces by their ids; those unknown are left out."""
+        found = select(workspaces).where(among(workspaces.c.id, workspace_ids))
+        return await _by_id(tx, found)
+
+    async def hold_free(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, Workspace]:
+        """`hold` for many, without waiting: those that others hold are left out."""
+        found = select(workspaces).where(among(workspaces.c.id, workspace_ids))
+        return await _by_id(tx, found.with_for_update(key_share=True, skip_locked=True))
+
     async def find(
         self, tx: Tx, organization_id: OrganizationId, name: str
     ) -> Workspace | None:
@@ -77,6 +93,24 @@ class SqlWorkspaceStore:
             .offset(page.offset)
         )
         return [_workspace(row) for row in await connection_of(tx).execute(found)]
+
+    async def count_workspaces(self, tx: Tx, organization_id: OrganizationId) -> int:
+        """How many workspaces an organization has."""
+        count = (
+            select(func.count())
+            .select_from(workspaces)
+            .where(workspaces.c.organization_id == organization_id)
+        )
+        return await connection_of(tx).scalar(count) or 0
+
+    async def naming_pool(self, tx: Tx, pool_id: PoolId) -> list[str]:
+        """Names of the workspaces that name this pool."""
+        found = await connection_of(tx).scalars(
+            select(workspaces.c.name)
+            .where(workspaces.c.pool_id == pool_id)
+            .order_by(workspaces.c.name)
+        )
+        return list(found)
 
     async def save(self, tx: Tx, workspace: Workspace) -> None:
         """Store changed settings; ConflictError where the name is taken."""
@@ -110,6 +144,17 @@ class SqlWorkspaceStore:
         if present.lock is None:
             return await self.take_lock(tx, workspace_id, lock)
         return present.lock
+
+    async def set_locks(self, tx: Tx, locks: Mapping[WorkspaceId, Lock]) -> None:
+        """Lock workspaces that this transaction holds and has seen unlocked."""
+        if locks:
+            await connection_of(tx).execute(
+                update(workspaces).where(workspaces.c.id == bindparam("workspace_id")),
+                [
+                    {"workspace_id": workspace_id, **_lock_values(lock)}
+                    for workspace_id, lock in locks.items()
+                ],
+            )
 
     async def release_lock(
         self, tx: Tx, workspace_id: WorkspaceId, lock_id: str
@@ -174,6 +219,20 @@ class SqlVariableStore:
         )
         return [_variable(row) for row in rows]
 
+    async def list_many(
+        self, tx: Tx, workspace_ids: Collection[WorkspaceId]
+    ) -> dict[WorkspaceId, list[Variable]]:
+        """`list_variables` for many; workspaces without variables are left out."""
+        rows = await connection_of(tx).execute(
+            select(variables)
+            .where(among(variables.c.workspace_id, workspace_ids))
+            .order_by(variables.c.category, variables.c.key)
+        )
+        found: dict[WorkspaceId, list[Variable]] = {}
+        for row in rows:
+            found.setdefault(row.workspace_id, []).append(_variable(row))
+        return found
+
     async def save(self, tx: Tx, variable: Variable) -> None:
         """Store a changed variable; its key and category never change."""
         await connection_of(tx).execute(
@@ -200,6 +259,11 @@ async def _one(tx: Tx, found: Select[Any]) -> Workspace | None:
     return None if row is None else _workspace(row)
 
 
+async def _by_id(tx: Tx, found: Select[Any]) -> dict[WorkspaceId, Workspace]:
+    rows = await connection_of(tx).execute(found)
+    return {row.id: _workspace(row) for row in rows}
+
+
 def _taken(workspace: Workspace) -> ConflictError:
     return ConflictError(
         f"The organization has a workspace {workspace.name!r} already, or the pool "
@@ -216,6 +280,7 @@ def _settings(workspace: Workspace) -> dict[str, object]:
         "terraform_version": workspace.terraform_version,
         "engine": workspace.engine.value,
         "pool_id": workspace.pool_id,
+        "labels": dict(workspace.labels),
     }
 
 
@@ -252,6 +317,7 @@ def _workspace(row: Row[Any]) -> Workspace:
         terraform_version=row.terraform_version,
         engine=Engine(row.engine),
         pool_id=None if row.pool_id is None else PoolId(row.pool_id),
+        labels=row.labels,
         created_at=row.created_at,
         state_diverged=row.state_diverged,
         lock=None if row.lock_id is None else _lock(row),

@@ -25,6 +25,8 @@ workspaces = Table(
     Column("terraform_version", Text, nullable=False),
     Column("engine", Text, nullable=False),
     Column("pool_id", Text, ForeignKey("pools.id")),
+    # what a pool must have to serve it, where no pool is named
+    Column("labels", Json, nullable=False),
     Column("state_diverged", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("lock_id", Text),

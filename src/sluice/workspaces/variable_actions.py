@@ -23,6 +23,8 @@ async def add_variable(
     """
     settings_check.variable_kind(given.category, hcl=given.hcl)
     settings_check.variable_size(given.category, given.key, given.value)
+    if given.hcl:
+        settings_check.hcl_value(given.value)
     empty = Variable(
         id=new_variable_id(),
         workspace_id=workspace_id,
@@ -68,7 +70,8 @@ async def change_variable(
     """Change a variable; what the patch does not name stays.
 
     Raises:
-        InvalidInputError: a sensitive one would become readable without a new value.
+        InvalidInputError: it could not be used, or a sensitive one would become readable
+            without a new value.
     """
     async with deps.transactions.write() as tx:
         await _hold(deps, tx, workspace_id)
@@ -98,6 +101,8 @@ def _changed(deps: WorkspaceDeps, old: Variable, patch: VariablePatch) -> Variab
         )
     value = value_of(deps.keyring, old) if patch.value is None else patch.value
     settings_check.variable_size(old.category, old.key, value)
+    if hcl and (patch.value is not None or not old.hcl):
+        settings_check.hcl_value(value)
     changed = replace(
         old,
         hcl=hcl,
