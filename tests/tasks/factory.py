@@ -12,7 +12,7 @@ from sluice.base.ids import (
     WorkspaceId,
     new_task_id,
 )
-from sluice.tasks.model import Lease, Task, TaskState
+from sluice.tasks.model import Lease, ScriptFacts, Task, TaskState
 from sluice.wire.agent import Engine, PhaseName
 from sluice.wire.shapes.tasks import TaskType
 from sluice.wire.shapes.workspaces import ExecutionMode, LockHolderKind
@@ -24,7 +24,11 @@ OTHER_ORG = OrganizationId("org-2")
 WS = WorkspaceId("ws-1")
 AGENT = AgentId("agent-1")
 
-LEASED = {TaskState.PLANNING: PhaseName.PLAN, TaskState.APPLYING: PhaseName.APPLY}
+LEASED = {
+    TaskState.PLANNING: PhaseName.PLAN,
+    TaskState.APPLYING: PhaseName.APPLY,
+    TaskState.RUNNING: PhaseName.SCRIPT,
+}
 
 
 def make_task(state: TaskState = TaskState.QUEUED, **fields: Any) -> Task:
@@ -43,6 +47,20 @@ def make_task(state: TaskState = TaskState.QUEUED, **fields: Any) -> Task:
         lease=make_lease(LEASED[state]) if state in LEASED else None,
     )
     return replace(task, **fields)
+
+
+def make_script(state: TaskState = TaskState.QUEUED, **fields: Any) -> Task:
+    """A script, which has no workspace."""
+    facts = ScriptFacts(name="hello", key="hello", version="1.2")
+    return make_task(
+        state,
+        **{
+            "workspace_id": None,
+            "task_type": TaskType.SCRIPT,
+            "script": facts,
+            **fields,
+        },
+    )
 
 
 def make_lease(phase: PhaseName, **fields: Any) -> Lease:

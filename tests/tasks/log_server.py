@@ -27,6 +27,7 @@ from sluice.base.ids import (
     WorkspaceId,
 )
 from sluice.edge.problems import install_problem_handlers
+from sluice.edge.upgrade import CheckUpgrades
 from sluice.edge.websocket import FrameProtocol
 from sluice.events.hub import Hub
 from sluice.logs.assembly import LogBacking, LogSystem
@@ -41,6 +42,7 @@ from tests.logs.harness import Agent, new_log, running
 ADA = UserPrincipal(UserId("user-ada"), "ada", admin=False)
 ORG = OrganizationId("org-1")
 AGENT = AgentPrincipal(AgentId("agent-1"), PoolId("pool-1"), ORG)
+ALLOWED = "https://panel.example.com"
 MANY = StreamLimits(viewers_per_task=1000, streams_per_user=1000, new_per_minute=1000)
 
 
@@ -131,6 +133,7 @@ def build_app(system: LogSystem, facts: Facts, limits: StreamLimits) -> FastAPI:
     app = FastAPI()
     app.state.authenticator = facts
     install_problem_handlers(app)
+    app.add_middleware(CheckUpgrades, allowed_origins={ALLOWED})
     clock = SystemClock()
     deps = LogApiDeps(facts, system.logs, system.tails, Admission(limits, clock), clock)
     app.router.routes.extend(build_log_routes(deps))

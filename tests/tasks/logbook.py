@@ -1,17 +1,19 @@
 """A log book in memory, as far as tasks see it (`tasks.ports.LogBook`)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sluice.base.errors import ConflictError, NotFoundError
 from sluice.base.ids import TaskId
 from sluice.base.transactions import Tx
+from sluice.logs.records import record_chunks
 from sluice.testing.memory import MemoryTransactions
 from sluice.wire.agent import LogPosition
 from sluice.wire.chunk import Chunk, Kind, Source, event_chunk, placed
 from sluice.wire.events import Event, Note
 from sluice.wire.log_flow import Head
+from sluice.wire.script_mark import SaidLine, ScriptMark
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ class MemoryLogBook:
             epoch=record.epoch, offset=len(record.data), next_line=record.next_line
         )
 
+    async def hand_over_all(
+        self, tx: Tx, task_ids: Collection[TaskId]
+    ) -> dict[TaskId, LogPosition]:
+        going = [i for i in task_ids if i in self.rows and not self.rows[i].status]
+        return {task_id: await self.hand_over(tx, task_id) for task_id in going}
+
     async def note(
         self,
         tx: Tx,
@@ -88,6 +96,17 @@ class MemoryLogBook:
             at, line = put.end, put.next_line
             record = replace(record, chunks=(*record.chunks, put))
         self.rows[task_id] = record
+
+    async def write(
+        self,
+        task_id: TaskId,
+        epoch: int,
+        records: Sequence[SaidLine],
+        start: ScriptMark,
+    ) -> tuple[int, int]:
+        first = self._record(task_id).next_line
+        self.append(task_id, epoch, record_chunks(records, start))
+        return first, self._record(task_id).next_line
 
     async def seal(self, task_id: TaskId, status: str) -> None:
         if self.down is not None:

@@ -72,6 +72,10 @@ async def test_run_variables_are_sealed(world: World) -> None:
             {"variables": [{"key": "a", "value": ""}, {"key": "a", "value": "1"}]},
             "more than once",
         ),
+        (
+            {"variables": [{"key": "a", "value": "[1", "hcl": True}]},
+            "the value of a is no HCL expression: the bracket `[` in line 1, column 1",
+        ),
         ({"configuration_version_id": "cv-none"}, "configuration_version_id"),
         (
             {"task_type": "apply", "plan_task_id": "task-1", "destroy": True},

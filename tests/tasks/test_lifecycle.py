@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sluice.base.errors import ConflictError
 from sluice.base.ids import LeaseId
+from sluice.tasks.endings import MAX_LOST_PLANS
 from sluice.tasks.events import (
     CancelAsked,
     Claimed,
@@ -18,6 +19,7 @@ from sluice.tasks.events import (
     Event,
     FenceLog,
     ForceCancelAsked,
+    GivenUp,
     LeaseExpired,
     LeaseRenewed,
     MarkDiverged,
@@ -31,11 +33,11 @@ from sluice.tasks.events import (
     WriteAgentLost,
     WriteNote,
 )
-from sluice.tasks.lifecycle import MAX_LOST_PLANS, STATE_WORDS, TABLE, allows, step
+from sluice.tasks.lifecycle import STATE_WORDS, TABLE, allows, step
 from sluice.tasks.model import TERMINAL_STATES, CancelKind, Task, TaskState
 from sluice.wire.agent import PhaseName, PhaseOutcome
 from sluice.wire.shapes.tasks import TaskStatus, TaskType
-from tests.tasks.factory import NOW, make_lease, make_task
+from tests.tasks.factory import LEASED, NOW, make_lease, make_script, make_task
 
 SOON = NOW + timedelta(seconds=5)
 LATE = NOW + timedelta(seconds=61)
@@ -44,7 +46,8 @@ EVENTS: list[Event] = [
     Claimed(make_lease(PhaseName.PLAN)),
     Started(),
     LeaseRenewed(LATE),
-    LeaseExpired("builder", "10:00:00", 1),
+    LeaseExpired("agent builder", "10:00:00", 1),
+    GivenUp("agent builder", "10:00:00"),
     PhaseEnded(PhaseOutcome.SUCCEEDED, has_changes=True),
     OrderFailed("no key"),
     Confirmed("ann"),
@@ -173,7 +176,30 @@ def test_a_state_that_was_not_stored_marks_the_workspace() -> None:
     done = run(task, PhaseEnded(PhaseOutcome.FAILED, "no", state_diverged=True))
     (mark,) = [item for item in done.effects if isinstance(item, MarkDiverged)]
     assert task.id in mark.text
-    assert "agent-1" in mark.text
+    assert "it is kept on agent-1" in mark.text
+
+
+def test_a_state_that_was_never_written_is_not_said_to_be_kept() -> None:
+    event = PhaseEnded(
+        PhaseOutcome.CANCELED, "no", state_diverged=True, state_kept=False
+    )
+    done = run(make_task(TaskState.APPLYING), event)
+    (mark,) = [item for item in done.effects if isinstance(item, MarkDiverged)]
+    assert "is in no state" in mark.text
+    assert "kept" not in mark.text
+
+
+def test_the_version_that_made_the_plan_is_remembered() -> None:
+    event = PhaseEnded(
+        PhaseOutcome.SUCCEEDED, has_changes=True, engine_version="1.11.4"
+    )
+    done = run(make_task(TaskState.PLANNING, plan_blob="x"), event)
+    assert done.task.resolved_version == "1.11.4"
+    applied = PhaseEnded(PhaseOutcome.SUCCEEDED, engine_version="9.9.9")
+    done = run(
+        done.task, Confirmed("bob"), Claimed(make_lease(PhaseName.APPLY)), applied
+    )
+    assert done.task.resolved_version == "1.11.4"
 
 
 # --- cancel ------------------------------------------------------------------
@@ -328,6 +354,73 @@ def test_an_order_that_cannot_be_made_fails_the_task() -> None:
     assert effects(done) == [FenceLog, ReleaseLock, WakeQueue, SealLog]
 
 
+# --- scripts -------------------------------------------------------------------
+
+
+def test_a_script_runs_and_ends_with_its_exit_code() -> None:
+    done = run(
+        make_script(),
+        Claimed(make_lease(PhaseName.SCRIPT)),
+        Started(),
+        PhaseEnded(PhaseOutcome.SUCCEEDED, exit_code=0),
+    )
+    assert done.task.state is TaskState.SUCCESS
+    assert done.task.exit_code == 0
+    assert done.task.reason == "the script ended with exit code 0"
+    assert effects(done) == [FenceLog, WakeQueue, SealLog]
+
+
+def test_a_script_that_fails_says_its_exit_code() -> None:
+    task = make_script(TaskState.RUNNING)
+    done = run(task, PhaseEnded(PhaseOutcome.FAILED, exit_code=3))
+    assert done.task.state is TaskState.FAILED
+    assert done.task.exit_code == 3
+    assert done.task.reason == "failed: The script ended with exit code 3."
+    late = PhaseEnded(PhaseOutcome.FAILED, "It ran longer than 60 s.", exit_code=-2)
+    assert run(task, late).task.reason == "failed: It ran longer than 60 s."
+
+
+def test_a_script_that_never_began_is_queued_again() -> None:
+    event = LeaseExpired("agent b", "10:00", MAX_LOST_PLANS + 1)
+    done = run(make_script(TaskState.RUNNING), event)
+    assert done.task.state is TaskState.QUEUED
+    assert effects(done) == [FenceLog, WriteAgentLost, WakeQueue]
+
+
+def begun_script() -> Task:
+    lease = make_lease(PhaseName.SCRIPT, started=True)
+    return make_script(TaskState.RUNNING, lease=lease)
+
+
+def test_a_script_that_may_have_begun_waits_and_is_never_run_again() -> None:
+    task = begun_script()
+    done = run(task, LeaseExpired("agent b", "10:00", 1))
+    assert done.task.state is TaskState.RUNNING
+    assert done.task.agent_lost
+    assert done.task.lease == task.lease
+    assert done.effects == ()
+    assert "agent lost during the script: agent b is unreachable" in done.task.reason
+    ended = run(done.task, PhaseEnded(PhaseOutcome.SUCCEEDED, exit_code=0))
+    assert ended.task.state is TaskState.SUCCESS
+    assert not ended.task.agent_lost
+
+
+def test_force_cancel_ends_a_lost_script_and_marks_nothing() -> None:
+    lost = run(begun_script(), LeaseExpired("agent b", "10:00", 1))
+    done = step(lost.task, ForceCancelAsked("ann"), LATE)
+    assert done.task.state is TaskState.CANCELED
+    assert done.task.reason.endswith("the agent was lost during the script")
+    assert effects(done) == [FenceLog, WriteAgentLost, WakeQueue, SealLog]
+
+
+def test_a_script_whose_agent_stays_away_fails_with_words() -> None:
+    lost = run(begun_script(), LeaseExpired("agent b", "10:00", 1))
+    done = run(lost.task, GivenUp("agent b", "10:00"))
+    assert done.task.state is TaskState.FAILED
+    assert "agent b was not heard of since 10:00" in done.task.error
+    assert effects(done) == [FenceLog, WriteAgentLost, WakeQueue, SealLog]
+
+
 # --- what always holds ---------------------------------------------------------
 
 ANY_EVENT: st.SearchStrategy[Event] = st.sampled_from(
@@ -357,7 +450,7 @@ def fitting(task: Task, event: Event) -> Event:
 @settings(deadline=None)
 @given(
     st.lists(ANY_EVENT, max_size=25),
-    st.sampled_from([TaskType.PLAN, TaskType.PLAN_AND_APPLY, TaskType.APPLY]),
+    st.sampled_from(TaskType),
     st.booleans(),
     st.sampled_from([None, "plans/x"]),
 )
@@ -365,6 +458,8 @@ def test_every_history_keeps_the_rules(
     events: list[Event], task_type: TaskType, auto_apply: bool, plan: str | None
 ) -> None:
     task = make_task(task_type=task_type, auto_apply=auto_apply, plan_blob=plan)
+    if task_type is TaskType.SCRIPT:
+        task = make_script()
     confirmed = False
     for drawn in events:
         event = fitting(task, drawn)
@@ -375,8 +470,9 @@ def test_every_history_keeps_the_rules(
         task = done.task
         kinds = effects(done)
         confirmed = confirmed or isinstance(event, Confirmed)
-        leased = task.state in (TaskState.PLANNING, TaskState.APPLYING)
-        assert (task.lease is not None) is leased
+        assert (task.lease is not None) is (task.state in LEASED)
+        if task.state is TaskState.RUNNING:
+            assert task_type is TaskType.SCRIPT
         assert task.terminal is (task.completed_at is not None)
         assert (SealLog in kinds) is task.terminal
         assert (ReleaseLock in kinds) is (task.terminal and task.needs_lock)

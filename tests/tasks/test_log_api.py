@@ -302,18 +302,22 @@ async def test_one_viewer_too_many(backing: LogBacking) -> None:
                 await again.recv()
 
 
-async def test_browsers_send_their_token_as_a_protocol(server: LogServer) -> None:
-    agent = await server.agent()
-    url = f"ws://127.0.0.1:{server.port}/api/v1/tasks/{agent.task_id}/output/stream"
-    async with connect(url, subprotocols=["bearer.ada"]) as socket:  # type: ignore[list-item]
-        assert socket.subprotocol == "bearer.ada"
-        assert json.loads(await socket.recv())["type"] == "connected"
-    offered: Any = ["bearer.ada", "sluice.v1"]
-    async with connect(url, subprotocols=offered) as socket:
+async def test_browsers_send_their_token_as_a_protocol(any_server: LogServer) -> None:
+    agent = await any_server.agent()
+    url = f"ws://127.0.0.1:{any_server.port}/api/v1/tasks/{agent.task_id}/output/stream"
+    home: Any = f"http://127.0.0.1:{any_server.port}"
+    offered: Any = ["sluice.v1", "bearer.ada"]
+    async with connect(url, subprotocols=offered, origin=home) as socket:
         assert socket.subprotocol == "sluice.v1"
-    wrong: Any = ["bearer.who"]
-    with pytest.raises(InvalidStatus):
+        assert json.loads(await socket.recv())["type"] == "connected"
+    wrong: Any = ["sluice.v1", "bearer.who"]
+    with pytest.raises(InvalidStatus) as refused:
         await connect(url, subprotocols=wrong)
+    assert refused.value.response.status_code == 401
+    strange: Any = "https://evil.example.com"
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(url, subprotocols=offered, origin=strange)
+    assert refused.value.response.status_code == 403
 
 
 async def test_a_stopping_server_closes_streams(backing: LogBacking) -> None:

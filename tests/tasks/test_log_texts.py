@@ -19,6 +19,7 @@ from sluice.tasks.log_texts import (
     cut,
     download_text,
     length_of,
+    names_of,
     parts_of,
     plain_text,
 )
@@ -37,6 +38,7 @@ def task(**fields: Any) -> Any:
 
 
 PLAN, APPLY = Part("plan", 0, 200, 1), Part("apply", 200, 500, 12)
+SCRIPT = Part("script", 0, 500, 1)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +62,21 @@ PLAN, APPLY = Part("plan", 0, 200, 1), Part("apply", 200, 500, 12)
             Wanted.ALL,
             [Part("apply", 0, 500, 1)],
         ),
+        ({"task_type": TaskType.SCRIPT}, Wanted.ALL, [SCRIPT]),
+        ({"task_type": TaskType.SCRIPT}, Wanted.SCRIPT, [SCRIPT]),
+        ({"task_type": TaskType.SCRIPT}, Wanted.PLAN, []),
+        ({}, Wanted.SCRIPT, []),
     ],
 )
 def test_which_parts_there_are(
     fields: dict[str, Any], wanted: Wanted, parts: list[Part]
 ) -> None:
     assert parts_of(task(**fields), RECORD, wanted) == parts
+
+
+def test_which_parts_the_json_names() -> None:
+    assert names_of(task()) == ("plan", "apply")
+    assert names_of(task(task_type=TaskType.SCRIPT)) == ("plan", "apply", "script")
 
 
 def shown(pieces: list[Piece]) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,6 @@ from sluice.base.errors import (
     ConflictError,
     FencedError,
     InvalidInputError,
-    LockedError,
     NotFoundError,
 )
 from sluice.base.ids import (
@@ -24,10 +22,8 @@ from sluice.base.ids import (
     VariableId,
 )
 from sluice.base.transactions import Tx
-from sluice.db.engine import Database
 from sluice.tasks import actions, loop, task_data
-from sluice.tasks.model import LeaseOutcome, Task, TaskState
-from sluice.tasks.ports import Claimant
+from sluice.tasks.model import LeaseOutcome, TaskState
 from sluice.tasks.present import resource_changes
 from sluice.wire.agent import (
     LogEnd,
@@ -40,11 +36,9 @@ from sluice.wire.chunk import Chunk, Kind, Source, event_chunk
 from sluice.wire.events import AgentLost, Note, Stage, StageBegin, StageOutcome
 from sluice.wire.shapes.tasks import RunVariable, StageStatus, TaskStatus, TaskType
 from sluice.wire.shapes.workspaces import VariableCategory, VariableInput
-from sluice.workspaces.actions import lock_workspace
 from sluice.workspaces.variable_actions import add_variable
 from tests.conftest import Backing
 from tests.tasks.world import (
-    BOTH,
     PLAN_JSON,
     POOL,
     Phase,
@@ -146,100 +140,6 @@ async def test_an_order_that_cannot_be_made_fails_the_task_with_words(
     assert failed.error in world.logs.text(task.id)
     assert world.logs.status(task.id) == "failed"
     assert (await world.fresh(workspace)).lock is None
-
-
-@pytest.mark.parametrize("task_type", [TaskType.PLAN, TaskType.PLAN_AND_APPLY])
-async def test_no_phase_is_given_twice(world: World, task_type: TaskType) -> None:
-    """16 claimers at once over 24 tasks in 4 workspaces, beside users taking locks."""
-    workspaces = [await world.workspace() for _ in range(4)]
-    tasks = [
-        await world.create(workspace, task_type)
-        for workspace in workspaces
-        for _ in range(6)
-    ]
-    given: list[tuple[str, str]] = []
-
-    async def claimer(number: int) -> None:
-        me = AgentPrincipal(AgentId(f"agent-{number}"), POOL, tasks[0].organization_id)
-        for _ in range(4):
-            order = await actions.claim_phase(world.tasks, agent=me, slots=BOTH)
-            if order is not None:
-                given.append((order.task_id, order.lease_id))
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(16):
-            group.create_task(claimer(number))
-    task_ids = [task_id for task_id, _ in given]
-    assert len(set(task_ids)) == len(task_ids)
-    if task_type is TaskType.PLAN:
-        assert set(task_ids) == {task.id for task in tasks}
-    else:
-        assert set(task_ids) == {tasks[at].id for at in (0, 6, 12, 18)}
-    for task_id, lease_id in given:
-        lease = (await world.task(TaskId(task_id))).lease
-        assert lease is not None
-        assert lease.id == lease_id
-        assert world.logs.rows[TaskId(task_id)].epoch == 1
-
-
-async def test_a_lock_and_a_claim_at_once_leave_one_holder(world: World) -> None:
-    agent, workspace = await world.agent(), await world.workspace()
-    task = await world.create(workspace)
-
-    async def lock() -> str:
-        try:
-            await lock_workspace(
-                world.tasks.workspaces,
-                workspace_id=workspace.id,
-                actor="bob",
-                reason="",
-            )
-        except LockedError:
-            return "refused"
-        return "locked"
-
-    outcome, order = await asyncio.gather(
-        lock(), actions.claim_phase(world.tasks, agent=agent, slots=BOTH)
-    )
-    holder = (await world.fresh(workspace)).lock
-    assert holder is not None
-    if order is None:
-        assert (outcome, holder.holder) == ("locked", "bob")
-        assert (await world.task(task.id)).state is TaskState.QUEUED
-    else:
-        assert (outcome, holder.id) == ("refused", task.id)
-
-
-async def test_a_lock_taken_between_the_look_and_the_claim_wins(
-    postgres_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only where two can write at a time; the other databases stand in line."""
-    world = await make_world(Backing("postgresql", postgres_database), tmp_path)
-    agent, workspace = await world.agent(), await world.workspace()
-    task = await world.create(workspace)
-    look = world.tasks.store.next_claimable
-    looks = 0
-
-    async def slow_look(tx: Tx, claimant: Claimant) -> Task | None:
-        nonlocal looks
-        looks += 1
-        found = await look(tx, claimant)
-        if looks == 1:
-            await lock_workspace(
-                world.tasks.workspaces,
-                workspace_id=workspace.id,
-                actor="bob",
-                reason="",
-            )
-        return found
-
-    monkeypatch.setattr(world.tasks.store, "next_claimable", slow_look)
-    await world.nothing(agent)
-    assert looks == 2
-    assert (await world.task(task.id)).state is TaskState.QUEUED
-    holder = (await world.fresh(workspace)).lock
-    assert holder is not None
-    assert holder.holder == "bob"
 
 
 # --- stages ------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """Whose turn it is, and the words for waiting."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.base.ids import PoolId
 from sluice.tasks.model import TaskState
 from sluice.tasks.queue import (
     PoolFacts,
@@ -20,7 +23,7 @@ from sluice.wire.agent import PhaseName, Slots
 from sluice.wire.shapes.tasks import TaskType
 from tests.tasks.factory import NOW, make_task, task_lock, user_lock
 
-POOL = PoolFacts("idc1", agents=2, free=1)
+POOL = PoolFacts(PoolId("pool-1"), "idc1", agents=2, free=1)
 BOTH = Slots(plan=1, apply=1)
 FIRST = make_task(TaskState.PLANNING, sequence=1)
 SECOND = make_task(sequence=2)
@@ -71,7 +74,7 @@ def test_the_phase_that_comes_next(
 
 
 def test_the_place_in_the_queue_and_who_holds_the_lock() -> None:
-    facts = WaitFacts(LINE, task_lock(FIRST), POOL)
+    facts = WaitFacts(LINE, task_lock(FIRST), [POOL])
     assert waiting_reason(SECOND, facts) == (
         f"2nd in the workspace's queue: waits for {FIRST.id} which holds the lock"
     )
@@ -81,38 +84,85 @@ def test_the_place_in_the_queue_and_who_holds_the_lock() -> None:
 
 
 def test_behind_a_task_that_does_not_hold_the_lock_yet() -> None:
-    facts = WaitFacts([SECOND, THIRD], None, POOL)
+    facts = WaitFacts([SECOND, THIRD], None, [POOL])
     assert waiting_reason(THIRD, facts) == (
         f"2nd in the workspace's queue: behind {SECOND.id}"
     )
 
 
 def test_a_users_lock() -> None:
-    facts = WaitFacts([SECOND], user_lock("ann", "maintenance"), POOL)
+    facts = WaitFacts([SECOND], user_lock("ann", "maintenance"), [POOL])
     assert waiting_reason(SECOND, facts) == "workspace is locked by ann: maintenance"
-    facts = WaitFacts([SECOND], user_lock("ann", ""), POOL)
+    facts = WaitFacts([SECOND], user_lock("ann", ""), [POOL])
     assert waiting_reason(SECOND, facts) == "workspace is locked by ann"
 
 
+def pool(name: str, agents: int, free: int, **labels: str) -> PoolFacts:
+    return PoolFacts(PoolId(f"pool-{name}"), name, agents, free, labels)
+
+
+NAMED = {"pool_id": PoolId("pool-a")}
+LABELED = {"labels": {"region": "idc1", "gpu": "yes"}}
+
+
 @pytest.mark.parametrize(
-    ("pool", "words"),
+    ("fields", "pools", "words"),
     [
+        (NAMED, [pool("a", 0, 0), pool("b", 2, 2)], "pool a has no agents; start one"),
+        (NAMED, [pool("a", 2, 0), pool("b", 2, 2)], "no agent of pool a is free"),
+        (NAMED, [pool("a", 2, 1)], "waits for an agent to take it"),
+        (NAMED, [pool("b", 2, 1)], "there is no pool pool-a; name another one"),
+        ({}, [], "the organization has no agents; start one with `sluice agent`"),
+        ({}, [pool("a", 0, 0)], "the organization has no agents; start one"),
+        ({}, [pool("a", 2, 0), pool("b", 1, 0)], "no agent is free"),
+        ({}, [pool("a", 2, 0), pool("b", 2, 1)], "waits for an agent to take it"),
         (
-            PoolFacts("idc1", 0, 0),
-            "pool idc1 has no agents; start one with `sluice agent`",
+            LABELED,
+            [pool("a", 2, 2, region="idc1"), pool("b", 2, 2)],
+            "no pool has the labels gpu=yes, region=idc1; make one or change the work",
         ),
-        (PoolFacts("idc1", 2, 0), "no agent of pool idc1 is free"),
-        (PoolFacts(None, 2, 0), "no agent is free"),
         (
-            PoolFacts(None, 0, 0),
-            "the organization has no agents; start one with `sluice agent`",
+            LABELED,
+            [pool("a", 0, 0, region="idc1", gpu="yes"), pool("b", 2, 2)],
+            "the pools with the labels gpu=yes, region=idc1 have no agents; start one",
         ),
-        (PoolFacts("idc1", 2, 1), "waits for an agent to take it"),
+        (
+            LABELED,
+            [pool("a", 1, 0, region="idc1", gpu="yes", os="linux"), pool("b", 2, 2)],
+            "no agent of the pools with the labels gpu=yes, region=idc1 is free",
+        ),
+        (
+            LABELED,
+            [pool("a", 1, 1, region="idc1", gpu="yes")],
+            "waits for an agent to take it",
+        ),
     ],
 )
-def test_agents(pool: PoolFacts, words: str) -> None:
-    assert waiting_reason(SECOND, WaitFacts([SECOND], None, pool)) == words
-    assert waiting_reason(PLAN, WaitFacts(LINE, task_lock(FIRST), pool)) == words
+def test_agents(fields: dict[str, Any], pools: list[PoolFacts], words: str) -> None:
+    for task, line in ((SECOND, [SECOND]), (PLAN, LINE)):
+        waiting = replace(task, **fields)
+        found = waiting_reason(waiting, WaitFacts(line, None, pools))
+        assert found.startswith(words)
+
+
+def test_a_scripts_labels_are_its_own() -> None:
+    script = make_task(
+        task_type=TaskType.SCRIPT,
+        workspace_id=None,
+        labels={"os": "linux"},
+        sealed_script=b"sealed",
+    )
+    assert waiting_reason(script, WaitFacts([], None, [POOL])) == (
+        "no pool has the labels os=linux; make one or change the script's labels"
+    )
+
+
+def test_a_script_of_sluice_exec_waits_for_no_agent() -> None:
+    script = make_task(task_type=TaskType.SCRIPT, workspace_id=None)
+    assert next_phase(script) is None
+    assert not claimable(script, [], None, BOTH)
+    words = waiting_reason(script, WaitFacts([], None, [POOL]))
+    assert words == "waits for `sluice exec` to run it"
 
 
 @pytest.mark.parametrize(

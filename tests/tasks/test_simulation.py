@@ -7,6 +7,7 @@ import pytest
 
 from sluice.auth.model import AgentPrincipal
 from sluice.base.errors import SluiceError
+from sluice.base.ids import TaskId
 from sluice.base.paging import Page
 from sluice.tasks import actions, task_data
 from sluice.tasks.loop import look_at_logs
@@ -14,13 +15,22 @@ from sluice.tasks.model import Task, TaskState
 from sluice.tasks.ports import TaskFilter
 from sluice.testing.memory import MemoryTransactions
 from sluice.wire.agent import PhaseName, PhaseOutcome, Slots
+from sluice.wire.exec import Writer
 from sluice.wire.shapes.tasks import TaskType
 from sluice.workspaces.actions import lock_workspace, unlock_workspace
 from sluice.workspaces.model import Workspace
 from tests.conftest import Backing
+from tests.tasks.factory import LEASED
+from tests.tasks.late import Late
+from tests.tasks.runs import Run, begin
 from tests.tasks.world import Phase, World, make_world
 
-TYPES = [TaskType.PLAN, TaskType.PLAN_AND_APPLY, TaskType.PLAN_AND_APPLY]
+TYPES = [
+    TaskType.PLAN,
+    TaskType.PLAN_AND_APPLY,
+    TaskType.PLAN_AND_APPLY,
+    TaskType.SCRIPT,
+]
 
 
 class Life:
@@ -31,6 +41,8 @@ class Life:
         self.dice = random.Random(seed)
         self.phases: list[Phase] = []
         self.epochs: dict[str, int] = {}
+        self.runs: list[Run] = []
+        self.begun: dict[str, str] = {}
         self.agents: list[AgentPrincipal] = []
         self.workspaces: list[Workspace] = []
 
@@ -52,6 +64,9 @@ class Life:
             self.claim: 3,
             self.work: 2,
             self.finish: 3,
+            self.run_outside: 1,
+            self.work_outside: 2,
+            self.deliver_late: 1,
             self.ask: 2,
             self.wait: 1,
             self.ping: 1,
@@ -67,19 +82,21 @@ class Life:
     async def create(self) -> None:
         if len([t for t in await self.tasks() if not t.terminal]) < 8:
             workspace = self.dice.choice(self.workspaces)
-            await self.world.create(workspace, self.dice.choice(TYPES))
+            task_type = self.dice.choice(TYPES)
+            if task_type is TaskType.SCRIPT:
+                await self.world.script()
+            else:
+                await self.world.create(workspace, task_type)
 
     async def claim(self) -> None:
-        order = await actions.claim_phase(
-            self.world.tasks,
-            agent=self.dice.choice(self.agents),
-            slots=self.dice.choice(
-                [Slots(plan=1, apply=1), Slots(plan=1), Slots(apply=1)]
-            ),
+        order = await self.world.order(
+            self.dice.choice(self.agents),
+            self.dice.choice([Slots(plan=1, apply=1), Slots(plan=1), Slots(apply=1)]),
         )
         if order is not None:
             before = self.epochs.get(order.task_id, 0)
             assert order.log.epoch > before, "an epoch was given twice"
+            assert order.task_id not in self.begun, "a begun script was given again"
             self.epochs[order.task_id] = order.log.epoch
             self.phases.append(Phase(self.world, order))
 
@@ -88,6 +105,8 @@ class Life:
             return
         phase = self.dice.choice(self.phases)
         await phase.started()
+        if phase.order.phase is PhaseName.SCRIPT:
+            self.begun[phase.task_id] = phase.lease_id
         await phase.write(b"line\n")
         if phase.order.phase is PhaseName.PLAN:
             await task_data.store_plan(
@@ -102,7 +121,60 @@ class Life:
             self.dice.choice([*PhaseOutcome, PhaseOutcome.SUCCEEDED]),
             error="broken",
             has_changes=self.dice.choice([True, True, False]),
+            exit_code=self.dice.choice([0, 1]),
         )
+
+    async def run_outside(self) -> None:
+        """A run begins, anew or again, on a new or a queued task."""
+        waiting = [
+            task.id
+            for task in await self.tasks()
+            if task.task_type is TaskType.SCRIPT and not task.terminal
+        ]
+        task_id = TaskId(f"run-{len(self.runs) % 5}")
+        if waiting and self.dice.random() < 0.5:
+            task_id = self.dice.choice(waiting)
+        answer = await begin(
+            self.world,
+            self.dice.choice(["one", "two"]),
+            task_id=task_id,
+            writer=self.dice.choice(list(Writer)),
+        )
+        before = self.begun.setdefault(task_id, answer.lease_id)
+        assert before == answer.lease_id, "a begun script was given again"
+        if all(run.lease_id != answer.lease_id for run in self.runs):
+            self.epochs[task_id] = answer.log.epoch
+            self.runs.append(Run(self.world, answer))
+
+    async def work_outside(self) -> None:
+        if not self.runs:
+            return
+        run = self.dice.choice(self.runs)
+        task = await self.world.task(run.task_id)
+        assert task.script is not None
+        code = self.dice.choice([0, 0, 3])
+        if task.script.records:
+            await run.say("said")
+            if self.dice.random() < 0.5:
+                await run.end(code)
+            return
+        await run.upload(b"said\n")
+        if self.dice.random() < 0.5:
+            outcome = PhaseOutcome.FAILED if code else PhaseOutcome.SUCCEEDED
+            await run.finish(outcome, code)
+
+    async def deliver_late(self) -> None:
+        if not self.phases:
+            return
+        phase = self.dice.choice(self.phases)
+        before = self.world.logs.text(phase.task_id)
+        lease = await actions.get_lease(self.world.tasks, lease_id=phase.lease_id)
+        (agent,) = [a for a in self.agents if a.agent_id == lease.agent_id]
+        late = Late(self.world, agent, phase)
+        answer = await late.deliver()
+        again = await late.deliver(late.body(answer.committed, b"late\n"))
+        assert again.committed - answer.committed in (0, 5)
+        assert self.world.logs.text(phase.task_id) == before
 
     async def ask(self) -> None:
         tasks = await self.tasks()
@@ -113,7 +185,9 @@ class Life:
             await verb(self.world.tasks, task_id=task.id, actor="ann", reason="")
 
     async def wait(self) -> None:
-        self.world.clock.turn(seconds=self.dice.choice([1, 10, 30, 70]))
+        days = self.dice.random() < 0.05
+        seconds = 90_000 if days else self.dice.choice([1, 10, 30, 70])
+        self.world.clock.turn(seconds=seconds)
         await actions.expire_leases(self.world.tasks)
         await look_at_logs(self.world.tasks)
 
@@ -147,8 +221,12 @@ class Life:
             holder = lock.id if lock and lock.kind == "task" else None
             assert holder == (begun[0].id if begun else None)
         for task in tasks:
-            leased = task.state in (TaskState.PLANNING, TaskState.APPLYING)
-            assert (task.lease is not None) is leased
+            assert (task.lease is not None) is (task.state in LEASED)
+            if task.state is TaskState.RUNNING:
+                assert task.task_type is TaskType.SCRIPT
+            if task.id in self.begun and not task.terminal:
+                assert task.lease is not None
+                assert task.lease.id == self.begun[task.id]
             sealed = self.world.logs.status(task.id)
             assert sealed == (task.status.value if task.terminal else None)
             assert task.log.sealed is task.terminal

@@ -22,16 +22,15 @@ from sluice.tasks.model import (
     LeaseOutcome,
     LeaseRecord,
     LogFigures,
+    ScriptFacts,
     StageRecord,
     Task,
     TaskState,
 )
-from sluice.tasks.ports import Claimant, TaskFilter
-from sluice.tasks.queue import claimable
+from sluice.tasks.ports import TaskFilter
 from sluice.wire.agent import PhaseName, PlanOptions, Slots
 from sluice.wire.events import Stage
 from sluice.wire.shapes.tasks import PlanSummary, StageStatus, TaskStatus, TaskType
-from sluice.workspaces.model import Lock
 from tests.tasks.conftest import Stores
 from tests.tasks.factory import (
     AGENT,
@@ -39,9 +38,8 @@ from tests.tasks.factory import (
     ORG,
     OTHER_ORG,
     make_lease,
+    make_script,
     make_task,
-    task_lock,
-    user_lock,
 )
 
 BOTH = Slots(plan=1, apply=1)
@@ -71,7 +69,10 @@ def full_task() -> Task:
         cancel=CancelKind.FORCE_CANCEL,
         cancel_reason="by ann",
         last_agent_id=AGENT,
-        log=LogFigures(12345678901, 42, 41, 7, "plan end", "apply end", True, True),
+        log=LogFigures(
+            12345678901, 42, 41, 7, "plan end", "apply end", True, True, 9, "end"
+        ),
+        resolved_version="1.11.4",
         started_at=NOW,
         completed_at=LATER,
     )
@@ -80,13 +81,6 @@ def full_task() -> Task:
 async def add(stores: Stores, *tasks: Task) -> list[Task]:
     async with stores.transactions.write() as tx:
         return [await stores.tasks.insert(tx, task) for task in tasks]
-
-
-async def claim(stores: Stores, slots: Slots = BOTH, **who: Any) -> TaskId | None:
-    claimant = replace(Claimant(ORG, POOL, slots), **who)
-    async with stores.transactions.write() as tx:
-        task = await stores.tasks.next_claimable(tx, claimant)
-    return None if task is None else task.id
 
 
 async def test_a_task_comes_back_as_it_was_stored(stores: Stores) -> None:
@@ -98,6 +92,20 @@ async def test_a_task_comes_back_as_it_was_stored(stores: Stores) -> None:
     (plain,) = await add(stores, make_task())
     async with stores.transactions.read() as tx:
         assert await stores.tasks.get(tx, plain.id) == plain
+    facts = ScriptFacts("n", "k", "v", "/p", 5, "WARN", "run-1", True, "host")
+    (script,) = await add(
+        stores, make_script(script=facts, sealed_script=b"\x00", exit_code=-9)
+    )
+    async with stores.transactions.read() as tx:
+        assert await stores.tasks.get(tx, script.id) == script
+
+
+async def test_an_id_is_given_once(stores: Stores) -> None:
+    (task,) = await add(stores, make_task())
+    with pytest.raises(ConflictError, match="There is a task"):
+        await add(stores, make_task(id=task.id, reason="other"))
+    async with stores.transactions.read() as tx:
+        assert await stores.tasks.get(tx, task.id) == task
 
 
 async def test_a_change_is_refused_where_somebody_else_was_first(
@@ -144,6 +152,10 @@ async def test_lists_are_newest_first_filtered_and_counted(stores: Stores) -> No
     assert await ids(status=TaskStatus.SUCCESS) == ([2], 1)
     assert await ids(task_type=TaskType.PLAN_AND_APPLY, workspace_id=WS1) == ([4, 1], 2)
     assert await ids(organization_id=OTHER_ORG) == ([], 0)
+    await add(stores, make_script())
+    assert await ids(script="hello") == ([5], 1)
+    assert await ids(script="hello", task_type=TaskType.PLAN) == ([], 0)
+    assert await ids(script="other") == ([], 0)
     async with stores.transactions.read() as tx:
         held = await stores.tasks.waiting_for_lock(tx, [WS1])
         both = await stores.tasks.waiting_for_lock(tx, [WS1, WS2])
@@ -168,6 +180,23 @@ async def test_leased_and_expired(stores: Stores) -> None:
         assert await stores.tasks.expired(tx, at) == [leased.id]
 
 
+async def test_scripts_that_are_lost_for_long(stores: Stores) -> None:
+    old = make_lease(PhaseName.SCRIPT, started=True, expires_at=NOW)
+    new = make_lease(PhaseName.SCRIPT, started=True, expires_at=LATER)
+    lost, *_ = await add(
+        stores,
+        make_script(TaskState.RUNNING, lease=old, agent_lost=True),
+        make_script(TaskState.RUNNING, lease=new, agent_lost=True),
+        make_script(TaskState.RUNNING, lease=old),
+        make_task(TaskState.APPLYING, agent_lost=True),
+        make_script(),
+    )
+    async with stores.transactions.read() as tx:
+        found = await stores.tasks.lost_scripts(tx, NOW)
+        assert found == [lost.id]
+        assert await stores.tasks.lost_scripts(tx, NOW - timedelta(seconds=1)) == []
+
+
 async def test_ended_tasks_whose_log_is_open(stores: Stores) -> None:
     ended = make_task(TaskState.FAILED, completed_at=NOW)
     sealed = make_task(TaskState.FAILED, completed_at=NOW, log=LogFigures(sealed=True))
@@ -175,99 +204,6 @@ async def test_ended_tasks_whose_log_is_open(stores: Stores) -> None:
     await add(stores, ended, sealed, fresh, make_task())
     async with stores.transactions.read() as tx:
         assert await stores.tasks.unsealed(tx, NOW) == [ended.id]
-
-
-# --- the claim ---------------------------------------------------------------
-
-
-async def test_the_oldest_task_that_fits_is_claimed(stores: Stores) -> None:
-    apply = make_task(TaskState.APPLY_READY)
-    plan = make_task(task_type=TaskType.PLAN)
-    saved = make_task(task_type=TaskType.APPLY, workspace_id=WS2)
-    await add(stores, apply, plan, saved)
-    assert await claim(stores) == apply.id
-    assert await claim(stores, Slots(plan=1)) == plan.id
-    assert await claim(stores, Slots(apply=1)) == apply.id
-    assert await claim(stores, Slots()) is None
-    await lock(stores, user_lock())
-    assert await claim(stores, Slots(apply=1)) == saved.id
-
-
-async def lock(stores: Stores, holder: Lock) -> None:
-    async with stores.transactions.write() as tx:
-        assert await stores.workspaces.take_lock(tx, WS1, holder) is None
-
-
-async def test_only_the_own_organization_and_pool(stores: Stores) -> None:
-    bound = make_task(pool_id=POOL)
-    await add(stores, bound)
-    assert await claim(stores, pool_id=PoolId("pool-2")) is None
-    assert await claim(stores, organization_id=OTHER_ORG) is None
-    assert await claim(stores) == bound.id
-
-
-async def test_any_pool_of_the_organization_where_none_is_named(
-    stores: Stores,
-) -> None:
-    (free,) = await add(stores, make_task())
-    assert await claim(stores, pool_id=PoolId("pool-2")) == free.id
-
-
-async def test_one_at_a_time_and_plans_beside(stores: Stores) -> None:
-    first = make_task(TaskState.APPLY_PENDING)
-    second = make_task()
-    plan = make_task(task_type=TaskType.PLAN)
-    await add(stores, first, second, plan)
-    assert await claim(stores) == plan.id
-
-
-async def test_a_users_lock_stops_all_but_plans(stores: Stores) -> None:
-    await add(stores, make_task())
-    await lock(stores, user_lock())
-    assert await claim(stores) is None
-    (plan,) = await add(stores, make_task(task_type=TaskType.PLAN))
-    assert await claim(stores) == plan.id
-
-
-async def test_the_own_lock_does_not_stop_a_task(stores: Stores) -> None:
-    (task,) = await add(stores, make_task(TaskState.APPLY_READY))
-    await lock(stores, task_lock(task))
-    assert await claim(stores) == task.id
-
-
-async def test_sql_and_the_rule_agree(stores: Stores) -> None:
-    """What `next_claimable` finds is what `queue.claimable` says, over many queues."""
-    shapes = [
-        (state, kind, ws)
-        for state in (TaskState.QUEUED, TaskState.APPLY_READY, TaskState.SUCCESS)
-        for kind in (TaskType.PLAN, TaskType.PLAN_AND_APPLY, TaskType.APPLY)
-        for ws in (WS1, WS2)
-        if (state, kind) != (TaskState.APPLY_READY, TaskType.PLAN)
-    ]
-    tasks: list[Task] = []
-    for at in (3, 14, 8, 0, 11, 5, 9, 12, 2, 15, 7, 4):
-        state, kind, ws = shapes[at % len(shapes)]
-        made = make_task(state, task_type=kind, workspace_id=ws)
-        tasks = [*await add(stores, made), *tasks]
-        for slots in (BOTH, Slots(plan=1), Slots(apply=1)):
-            contenders = sorted(
-                (t for t in tasks if t.needs_lock and not t.terminal),
-                key=lambda task: task.sequence,
-            )
-            expected = next(
-                (
-                    task.id
-                    for task in sorted(tasks, key=lambda task: task.sequence)
-                    if claimable(
-                        task,
-                        [c for c in contenders if c.workspace_id == task.workspace_id],
-                        None,
-                        slots,
-                    )
-                ),
-                None,
-            )
-            assert await claim(stores, slots) == expected
 
 
 # --- leases, stages, actions -------------------------------------------------
@@ -284,10 +220,10 @@ async def test_leases_are_kept(stores: Stores) -> None:
         base_state_id=StateVersionId("sv-1"),
         ended_at=LATER,
         outcome=LeaseOutcome.LOST,
+        log_end=2**33,
     )
     async with stores.transactions.write() as tx:
-        await stores.tasks.add_lease(tx, second)
-        await stores.tasks.add_lease(tx, first)
+        await stores.tasks.add_leases(tx, [second, first])
         await stores.tasks.save_lease(tx, ended)
     async with stores.transactions.read() as tx:
         assert await stores.tasks.get_lease(tx, first.id) == ended
@@ -332,19 +268,10 @@ async def test_a_workspaces_tasks_go_together(stores: Stores) -> None:
             await stores.tasks.add_action(
                 tx, task.id, ActionRecord("cancel", "bob", "", NOW)
             )
-            await stores.tasks.add_lease(
-                tx,
-                LeaseRecord(
-                    LeaseId(f"l-{task.id}"),
-                    task.id,
-                    AGENT,
-                    PhaseName.PLAN,
-                    1,
-                    0,
-                    1,
-                    NOW,
-                ),
+            lease = LeaseRecord(
+                LeaseId(f"l-{task.id}"), task.id, AGENT, PhaseName.PLAN, 1, 0, 1, NOW
             )
+            await stores.tasks.add_leases(tx, [lease])
         assert await stores.tasks.of_workspace(tx, WS1) == [gone]
         await stores.tasks.delete_all(tx, WS1)
     async with stores.transactions.read() as tx:

@@ -63,3 +63,14 @@ def test_what_was_refused_is_not_counted() -> None:
     admission.leave(visitor())
     for _ in range(2):
         admission.enter(visitor())
+
+
+def test_a_script_has_a_limit_of_its_own() -> None:
+    limits = StreamLimits(viewers_per_task=100, viewers_per_script=1)
+    admission = Admission(limits, TurnedClock())
+    script = Visitor(TaskId("t"), "u", "a", script=True)
+    admission.enter(script)
+    with pytest.raises(RateLimitedError, match="log_max_clients_per_task"):
+        admission.enter(script)
+    admission.leave(script)
+    admission.enter(script)

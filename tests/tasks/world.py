@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.agents.actions import AgentDeps, register
+from sluice.agents.dispatcher import Dispatcher
 from sluice.agents.model import Pool
 from sluice.agents.store import SqlAgentStore
 from sluice.auth.actions import AuthDeps
@@ -39,11 +40,14 @@ from sluice.state.store import SqlStateStore
 from sluice.tasks import actions, task_data
 from sluice.tasks.belongings import WorkspaceTasks
 from sluice.tasks.deps import TaskDeps
-from sluice.tasks.model import Task
+from sluice.tasks.late_store import SqlLateOutputStore
+from sluice.tasks.matching import Claimant
+from sluice.tasks.model import ScriptFacts, Task
 from sluice.tasks.store import SqlTaskStore
 from sluice.testing.memory_agents import MemoryAgentStore
 from sluice.testing.memory_auth import MemoryAuthStore
 from sluice.testing.memory_configs import MemoryConfigurationStore
+from sluice.testing.memory_late_output import MemoryLateOutputStore
 from sluice.testing.memory_state import MemoryStateStore
 from sluice.testing.memory_tasks import MemoryTaskStore
 from sluice.testing.memory_workspaces import MemoryVariableStore, MemoryWorkspaceStore
@@ -54,6 +58,7 @@ from sluice.wire.agent import (
     PhaseOutcome,
     PhaseResult,
     RegisterRequest,
+    ScriptOrder,
     Slots,
     StageReport,
 )
@@ -163,6 +168,18 @@ class World:
             self.tasks, workspace_id=workspace.id, wanted=wanted, actor="ann"
         )
 
+    async def script(self, **fields: Any) -> Task:
+        """A script in the queue."""
+        wanted: dict[str, Any] = {
+            "script": ScriptOrder(name="hello", body="echo hello", timeout_seconds=60),
+            "facts": ScriptFacts(name="hello", key="hello", version="1.2"),
+            "pool_id": None,
+            "labels": {},
+            "organization_id": ORG,
+            "actor": "ann",
+        }
+        return await actions.start_script(self.tasks, **{**wanted, **fields})
+
     async def task(self, task_id: TaskId) -> Task:
         return await actions.get_task(self.tasks, task_id=task_id)
 
@@ -178,28 +195,46 @@ class World:
     async def tasks_workspace(self, phase: "Phase") -> Workspace:
         task = await self.task(phase.task_id)
         async with self.transactions.read() as tx:
-            found = await self.tasks.workspaces.store.get(tx, task.workspace_id)
+            found = await self.tasks.workspaces.store.get(tx, task.home)
         assert found is not None
         return found
 
     # --- agents ---
 
-    async def agent(self, name: str = "builder") -> AgentPrincipal:
-        """A registered agent of the only pool."""
+    async def pool(self, name: str, **fields: Any) -> PoolId:
+        """One more pool of the organization."""
+        pool = Pool(PoolId(f"pool-{name}"), ORG, name, self.clock.now(), **fields)
+        async with self.transactions.write() as tx:
+            await self.agents.store.add_pool(tx, pool)
+        return pool.id
+
+    async def agent(
+        self, name: str = "builder", pool_id: PoolId = POOL
+    ) -> AgentPrincipal:
+        """A registered agent of a pool."""
         answer = await register(
             self.agents,
-            caller=PoolPrincipal(POOL, ORG, TokenId("tok-1")),
+            caller=PoolPrincipal(pool_id, ORG, TokenId("tok-1")),
             wanted=RegisterRequest(name=name, version="0.1"),
         )
-        return AgentPrincipal(AgentId(answer.agent_id), POOL, ORG)
+        return AgentPrincipal(AgentId(answer.agent_id), pool_id, ORG)
+
+    async def order(
+        self, agent: AgentPrincipal, slots: Slots = BOTH
+    ) -> PhaseOrder | None:
+        """What the agent is given, where there is something for it."""
+        orders = await actions.claim_phases(
+            self.tasks, claimants=[claimant(agent, slots)]
+        )
+        return orders.get(agent.agent_id)
 
     async def claim(self, agent: AgentPrincipal, slots: Slots = BOTH) -> "Phase":
-        order = await actions.claim_phase(self.tasks, agent=agent, slots=slots)
+        order = await self.order(agent, slots)
         assert order is not None
         return Phase(self, order)
 
     async def nothing(self, agent: AgentPrincipal, slots: Slots = BOTH) -> None:
-        assert await actions.claim_phase(self.tasks, agent=agent, slots=slots) is None
+        assert await self.order(agent, slots) is None
 
     async def planned(
         self, agent: AgentPrincipal, workspace: Workspace, **fields: Any
@@ -312,6 +347,16 @@ class Phase:
         await self.stage(Stage.SAVING_PLAN)
         return await self.finish(has_changes=has_changes)
 
+    async def run_script(self, output: bytes = b"hello\n", code: int = 0) -> Task:
+        """A script from its start to its report."""
+        await self.started()
+        await self.begin(Stage.RUNNING)
+        await self.write(output)
+        ended = StageOutcome.FAILED if code else StageOutcome.COMPLETED
+        await self.end(Stage.RUNNING, ended)
+        outcome = PhaseOutcome.FAILED if code else PhaseOutcome.SUCCEEDED
+        return await self.finish(outcome, exit_code=code)
+
     async def run_apply(self, *, serial: int = 1) -> Task:
         """An apply as it goes well: stages, state, result."""
         await self.started()
@@ -322,6 +367,11 @@ class Phase:
         )
         await self.stage(Stage.SAVING_STATE)
         return await self.finish()
+
+
+def claimant(agent: AgentPrincipal, slots: Slots = BOTH) -> Claimant:
+    """An agent as it asks for work."""
+    return Claimant(agent.agent_id, agent.organization_id, agent.pool_id, slots)
 
 
 def state_of(serial: int, lineage: str = "line-1") -> bytes:
@@ -350,7 +400,8 @@ async def make_world(backing: Backing, directory: Path) -> World:
     auth = MemoryAuthStore(backing.memory) if memory else SqlAuthStore()
     agent_store = MemoryAgentStore(backing.memory) if memory else SqlAgentStore()
     logs = MemoryLogBook(backing.memory if memory else None)
-    belongings = WorkspaceTasks(store, logs)
+    late = MemoryLateOutputStore(backing.memory) if memory else SqlLateOutputStore()
+    belongings = WorkspaceTasks(store, logs, late)
     workspaces = WorkspaceDeps(
         transactions=transactions,
         store=spaces,
@@ -396,6 +447,7 @@ async def make_world(backing: Backing, directory: Path) -> World:
         states=states,
         hub=hub,
         clock=clock,
+        late=late,
     )
     agents = AgentDeps(
         transactions=transactions,
@@ -405,6 +457,7 @@ async def make_world(backing: Backing, directory: Path) -> World:
         tasks=tasks,
         hub=hub,
         clock=clock,
+        dispatcher=Dispatcher(tasks, hub),
     )
     async with transactions.write() as tx:
         await auth.add_organization(tx, Organization(ORG, "default", clock.now()))

@@ -5,8 +5,10 @@ so a lost wake-up delays and never stalls.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+from typing_extensions import override
 
 
 class Subscription:
@@ -30,6 +32,18 @@ class Subscription:
         return True
 
 
+class _Call(Subscription):
+    """Calls at once instead of waking a waiter."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        super().__init__()
+        self._call = call
+
+    @override
+    def notify(self) -> None:
+        self._call()
+
+
 class Hub:
     """Topics and who waits on them; ``relay`` carries local wake-ups to other processes."""
 
@@ -45,17 +59,33 @@ class Hub:
 
     def deliver(self, topic: str) -> None:
         """Wake those who wait here only (what a relay calls for others' wake-ups)."""
-        for subscription in self._topics.get(topic, ()):
+        for subscription in list(self._topics.get(topic, ())):
             subscription.notify()
 
     @contextmanager
     def subscribe(self, *topics: str) -> Iterator[Subscription]:
         """Wait on ``topics`` while the block runs."""
         subscription = Subscription()
+        with self._subscribed(subscription, topics):
+            yield subscription
+
+    @contextmanager
+    def telling(self, call: Callable[[], None], *topics: str) -> Iterator[None]:
+        """While the block runs, ``call`` is called when one of ``topics`` changed.
+
+        It is for many who wait for something else: they need no task of their own for it.
+        """
+        with self._subscribed(_Call(call), topics):
+            yield
+
+    @contextmanager
+    def _subscribed(
+        self, subscription: Subscription, topics: Sequence[str]
+    ) -> Iterator[None]:
         for topic in topics:
             self._topics.setdefault(topic, set()).add(subscription)
         try:
-            yield subscription
+            yield
         finally:
             for topic in topics:
                 waiting = self._topics[topic]

@@ -1,9 +1,12 @@
 """Names of what can change."""
 
-from sluice.base.ids import TaskId, WorkspaceId
+from sluice.base.ids import AgentId, TaskId, WorkspaceId
 
 QUEUE = "queue"
 """Some phase may have become claimable."""
+
+STOPPING = "stopping"
+"""This server process stops: who waits for nothing in particular ends."""
 
 
 def task_topic(task_id: TaskId) -> str:
@@ -24,3 +27,8 @@ def workspace_topic(workspace_id: WorkspaceId) -> str:
 def watch_topic(task_id: TaskId) -> str:
     """Somebody reads the task's log on some server; repeated while it lasts."""
     return f"watch:{task_id}"
+
+
+def agent_topic(agent_id: AgentId) -> str:
+    """There is an order for the agent; it shall ping now to hear it."""
+    return f"agent:{agent_id}"

@@ -4,7 +4,7 @@ The verbs of agents live beside the rules they follow (`phases`, `leases`, `task
 and are offered here as well, so that others need to know one name only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sluice.base.errors import InvalidInputError, NotFoundError
 from sluice.base.ids import (
@@ -23,6 +23,7 @@ from sluice.events.topics import QUEUE, task_topic, workspace_topic
 from sluice.state.actions import current_state
 from sluice.tasks.admission import check_input, check_saved_plan
 from sluice.tasks.changes import happen, locked, tell
+from sluice.tasks.claims import claim_phases, find_takers
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.events import (
     CancelAsked,
@@ -42,13 +43,15 @@ from sluice.tasks.leases import (
 from sluice.tasks.model import ActionRecord, LeaseOutcome, Task
 from sluice.tasks.order import seal_run_variables
 from sluice.tasks.phases import (
-    claim_phase,
     finish_phase,
     phase_started,
     record_events,
 )
 from sluice.tasks.ports import TaskFilter
 from sluice.tasks.present import TaskDetails
+from sluice.tasks.reach import name_of
+from sluice.tasks.scripts import start_script
+from sluice.tasks.unreachable import silences, unreachable_reasons
 from sluice.tasks.waits import reasons
 from sluice.wire.agent import PhaseName, PlanOptions
 from sluice.wire.shapes.configs import ConfigurationStatus
@@ -60,13 +63,14 @@ __all__ = [
     "CurrentLeases",
     "TaskDeps",
     "cancel",
-    "claim_phase",
+    "claim_phases",
     "command_for_task",
     "commands_for",
     "confirm",
     "create_task",
     "discard",
     "expire_leases",
+    "find_takers",
     "finish_phase",
     "force_cancel",
     "get_lease",
@@ -77,6 +81,7 @@ __all__ = [
     "record_events",
     "renew_lease",
     "renew_leases",
+    "start_script",
 ]
 
 
@@ -122,6 +127,7 @@ async def _new_task(
 ) -> Task:
     task_id = new_task_id()
     like: Task | Workspace = workspace
+    plan: Task | None = None
     if wanted.task_type is TaskType.APPLY:
         plan = await _saved_plan(deps, workspace, wanted)
         configuration_id = plan.configuration_version_id
@@ -148,12 +154,16 @@ async def _new_task(
         terraform_version=like.terraform_version,
         working_directory=like.working_directory,
         pool_id=workspace.pool_id,
+        labels=workspace.labels,
         message=wanted.message,
         options=options,
         sealed_variables=seal_run_variables(deps, task_id, wanted.variables),
         auto_apply=_auto_apply(workspace, wanted),
         configuration_version_id=configuration_id,
         plan_task_id=plan_id,
+        resolved_version=plan.resolved_version if plan else "",
+        has_changes=plan.has_changes if plan else None,
+        summary=plan.summary if plan else None,
     )
 
 
@@ -242,13 +252,16 @@ async def get_task_details(deps: TaskDeps, *, task_id: TaskId) -> TaskDetails:
             raise NotFoundError(f"There is no task {task_id}.")
         agent_id = task.last_agent_id
         names = await deps.agents.agent_names(tx, [agent_id]) if agent_id else {}
-        return TaskDetails(
+        silent = await silences(deps, tx, [task])
+        details = TaskDetails(
             task=task,
             reason=(await reasons(deps, tx, [task]))[task_id],
             stages=await deps.store.stages(tx, task_id),
             actions=await deps.store.actions(tx, task_id),
-            agent_name=names.get(agent_id) if agent_id else None,
+            agent_name=name_of(agent_id, names, task.script) if agent_id else None,
         )
+    unreachable = await unreachable_reasons(deps, silent)
+    return replace(details, reason=unreachable.get(task_id, details.reason))
 
 
 async def list_tasks(deps: TaskDeps, *, which: TaskFilter, page: Page) -> TaskListing:
@@ -256,6 +269,8 @@ async def list_tasks(deps: TaskDeps, *, which: TaskFilter, page: Page) -> TaskLi
     async with deps.transactions.read() as tx:
         found, total = await deps.store.page(tx, which, page)
         why = await reasons(deps, tx, found)
+        silent = await silences(deps, tx, found)
+    why |= await unreachable_reasons(deps, silent)
     return TaskListing([(task, why[task.id]) for task in found], total)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from sluice.base.errors import ConflictError, InvalidInputError
 from sluice.base.ids import StateVersionId
 from sluice.tasks.model import Task, TaskState
-from sluice.wire.shapes.tasks import TaskInput, TaskType
+from sluice.terraform.hcl_text import BrokenHclError, check_expression
+from sluice.wire.shapes.tasks import RunVariable, TaskInput, TaskType
 from sluice.wire.shapes.workspaces import ExecutionMode
 from sluice.workspaces.model import Workspace
 
@@ -90,6 +91,18 @@ def _check_variables(wanted: TaskInput) -> None:
             )
         if keys.count(key) > 1:
             raise InvalidInputError(f"variables: {key} is given more than once.")
+    for variable in wanted.variables:
+        if variable.hcl:
+            _check_hcl(variable)
+
+
+def _check_hcl(variable: RunVariable) -> None:
+    try:
+        check_expression(variable.value)
+    except BrokenHclError as broken:
+        raise InvalidInputError(
+            f"variables: the value of {variable.key} is no HCL expression: {broken}."
+        ) from None
 
 
 def check_saved_plan(

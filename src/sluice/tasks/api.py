@@ -86,13 +86,16 @@ def _add_lists(router: APIRouter, deps: TaskDeps) -> None:
         _: Reader,
         status: TaskStatus | None = None,
         task_type: TaskType | None = None,
+        script: Annotated[str | None, Query(max_length=90)] = None,
         limit: Limit = 20,
         offset: Offset = 0,
     ) -> tasks_shapes.TaskList:
-        """An organization's tasks, newest first."""
+        """An organization's tasks, newest first; those of a script by its key."""
         page = Page(limit, offset)
         owner = await actions.find_organization(deps, organization=organization)
-        which = TaskFilter(organization_id=owner, status=status, task_type=task_type)
+        which = TaskFilter(
+            organization_id=owner, status=status, task_type=task_type, script=script
+        )
         found = await actions.list_tasks(deps, which=which, page=page)
         return _task_list(found, page)
 

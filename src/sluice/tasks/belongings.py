@@ -2,15 +2,18 @@
 
 from sluice.base.ids import TaskId, WorkspaceId
 from sluice.base.transactions import Tx
-from sluice.tasks.ports import LogRemoval, TaskStore
+from sluice.tasks.ports import LateOutputStore, LogRemoval, TaskStore
 
 
 class WorkspaceTasks:
     """The tasks of a workspace (`workspaces.ports.Belongings` and `.Tasks`)."""
 
-    def __init__(self, store: TaskStore, logs: LogRemoval) -> None:
+    def __init__(
+        self, store: TaskStore, logs: LogRemoval, late: LateOutputStore
+    ) -> None:
         self._store = store
         self._logs = logs
+        self._late = late
 
     async def unfinished(self, tx: Tx, task_id: TaskId) -> bool:
         """Whether there is such a task and it has not ended."""
@@ -33,6 +36,7 @@ class WorkspaceTasks:
         keys: list[str | None] = []
         for task in tasks:
             archived = await self._logs.remove(tx, task.id)
+            await self._late.remove(tx, task.id)
             keys += (archived, task.plan_blob, task.plan_json_blob)
         await self._store.delete_all(tx, workspace_id)
         return [key for key in keys if key is not None]

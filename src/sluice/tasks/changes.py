@@ -9,12 +9,19 @@ import structlog
 from sluice.base.errors import NotFoundError, SluiceError
 from sluice.base.ids import TaskId
 from sluice.base.transactions import Tx
-from sluice.events.topics import QUEUE, log_topic, task_topic, workspace_topic
+from sluice.events.topics import (
+    QUEUE,
+    agent_topic,
+    log_topic,
+    task_topic,
+    workspace_topic,
+)
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.events import (
     Effect,
     Event,
     FenceLog,
+    GivenUp,
     LeaseExpired,
     MarkDiverged,
     PhaseEnded,
@@ -66,11 +73,16 @@ async def happen(deps: TaskDeps, tx: Tx, task: Task, event: Event) -> Change:
     after = done.task
     if after != task:
         after = await deps.store.save(tx, after)
-    if task.lease is not None and after.lease is None:
-        await _end_lease(deps, tx, task, after, event)
+    log_end: int | None = None
     for effect in done.effects:
-        await _carry_out(deps, tx, after, effect)
-    return Change(task, after, done.effects)
+        if isinstance(effect, FenceLog):
+            log_end = (await deps.log.hand_over(tx, after.id)).offset
+        else:
+            await _carry_out(deps, tx, after, effect)
+    change = Change(task, after, done.effects)
+    if task.lease is not None and after.lease is None:
+        await _end_lease(deps, tx, change, _outcome(event), log_end)
+    return change
 
 
 async def tell(deps: TaskDeps, change: Change) -> None:
@@ -78,7 +90,10 @@ async def tell(deps: TaskDeps, change: Change) -> None:
     task = change.after
     if change.before != task:
         deps.hub.publish(task_topic(task.id))
-        deps.hub.publish(workspace_topic(task.workspace_id))
+        if task.workspace_id is not None:
+            deps.hub.publish(workspace_topic(task.workspace_id))
+    if task.cancel is not None and task.cancel != change.before.cancel and task.lease:
+        deps.hub.publish(agent_topic(task.lease.agent_id))
     if change.effects:
         deps.hub.publish(log_topic(task.id))
     if WakeQueue() in change.effects:
@@ -111,44 +126,47 @@ async def seal(deps: TaskDeps, task: Task) -> None:
 
 async def _carry_out(deps: TaskDeps, tx: Tx, task: Task, effect: Effect) -> None:
     match effect:
-        case FenceLog():
-            await deps.log.hand_over(tx, task.id)
         case WriteNote(text, actor, error):
             await deps.log.note(tx, task.id, text, actor=actor, error=error)
         case WriteAgentLost(agent_id, lease_id, text):
             event = AgentLost(agent_id, lease_id)
             await deps.log.event(tx, task.id, event, f"{text}\n".encode())
         case ReleaseLock():
-            await deps.workspaces.store.release_lock(tx, task.workspace_id, task.id)
+            await deps.workspaces.store.release_lock(tx, task.home, task.id)
         case MarkDiverged(text):
-            await deps.workspaces.store.set_diverged(tx, task.workspace_id, text)
-        case WakeQueue() | SealLog():
+            await deps.workspaces.store.set_diverged(tx, task.home, text)
+        case FenceLog() | WakeQueue() | SealLog():
             pass
         case _:
             assert_never(effect)
 
 
 async def _end_lease(
-    deps: TaskDeps, tx: Tx, before: Task, after: Task, event: Event
+    deps: TaskDeps,
+    tx: Tx,
+    change: Change,
+    outcome: LeaseOutcome,
+    log_end: int | None,
 ) -> None:
-    if before.lease is None:
+    lease, after = change.before.lease, change.after
+    if lease is None:
         return
     now = deps.clock.now()
-    record = await deps.store.get_lease(tx, before.lease.id)
+    record = await deps.store.get_lease(tx, lease.id)
     if record is not None:
-        ended = replace(record, ended_at=now, outcome=_outcome(event))
+        ended = replace(record, ended_at=now, outcome=outcome, log_end=log_end)
         await deps.store.save_lease(tx, ended)
-    if after.terminal or isinstance(event, PhaseEnded):
+    if after.terminal or outcome is LeaseOutcome.FINISHED:
         await _break_off_stages(deps, tx, after, now)
     else:
-        await deps.store.clear_stages(tx, after.id, before.lease.phase)
+        await deps.store.clear_stages(tx, after.id, lease.phase)
 
 
 def _outcome(event: Event) -> LeaseOutcome:
     match event:
         case PhaseEnded():
             return LeaseOutcome.FINISHED
-        case LeaseExpired():
+        case LeaseExpired() | GivenUp():
             return LeaseOutcome.LOST
         case _:
             return LeaseOutcome.REVOKED

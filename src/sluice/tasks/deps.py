@@ -9,18 +9,29 @@ from sluice.blobs.store import Blobs
 from sluice.configs.actions import ConfigDeps
 from sluice.events.hub import Hub
 from sluice.state.actions import StateDeps
-from sluice.tasks.ports import AgentFacts, LogBook, TaskStore, TaskTokens
+from sluice.tasks.ports import (
+    AgentFacts,
+    LateOutputStore,
+    LogBook,
+    TaskStore,
+    TaskTokens,
+)
 from sluice.workspaces.actions import WorkspaceDeps
 
 LEASE_SECONDS = 60.0
+LOST_SCRIPT_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDeps:
-    """Stores, neighbours and rules of tasks."""
+    """Stores, neighbours and rules of tasks.
+
+    ``lost_script_seconds`` is how long a begun script waits for an agent that was lost.
+    """
 
     transactions: Transactions
     store: TaskStore
+    late: LateOutputStore
     log: LogBook
     agents: AgentFacts
     tokens: TaskTokens
@@ -32,3 +43,4 @@ class TaskDeps:
     hub: Hub
     clock: Clock
     lease_seconds: float = LEASE_SECONDS
+    lost_script_seconds: float = LOST_SCRIPT_SECONDS

@@ -31,21 +31,39 @@ class LeaseRenewed:
 
 @dataclass(frozen=True, slots=True)
 class LeaseExpired:
-    """The agent was not heard of for the length of its lease, for the ``losses``-th time."""
+    """The holder was not heard of for the length of its lease, for the ``losses``-th time.
 
-    agent_name: str
+    ``holder`` is what people call it (`reach.called`).
+    """
+
+    holder: str
     last_heard: str
     losses: int
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The holder of a begun script did not come back for as long as is waited."""
+
+    holder: str
+    last_heard: str
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseEnded:
-    """The agent reports the end of a phase, and its log is there."""
+    """The agent reports the end of a phase, and its log is there.
+
+    ``state_kept`` says, of a state that could not be stored, whether the agent keeps it;
+    ``engine_version`` is the version that ran, empty where it is not known.
+    """
 
     outcome: PhaseOutcome
     error: str = ""
     has_changes: bool | None = None
     state_diverged: bool = False
+    state_kept: bool = True
+    exit_code: int | None = None
+    engine_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +110,7 @@ Event = (
     | Started
     | LeaseRenewed
     | LeaseExpired
+    | GivenUp
     | PhaseEnded
     | OrderFailed
     | Confirmed

@@ -1,7 +1,7 @@
 """Leases of phases: renewed by pings and uploads, expired by the loop, asked for by tokens."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -11,9 +11,10 @@ from sluice.base.ids import AgentId, LeaseId, TaskId
 from sluice.base.transactions import Transactions, Tx
 from sluice.tasks.changes import Change, happen, locked, tell
 from sluice.tasks.deps import TaskDeps
-from sluice.tasks.events import LeaseExpired, LeaseRenewed, Started
-from sluice.tasks.model import LeaseOutcome, LeaseRecord, Task
+from sluice.tasks.events import GivenUp, LeaseExpired, LeaseRenewed, Started
+from sluice.tasks.model import LeaseOutcome, LeaseRecord, Task, TaskState
 from sluice.tasks.ports import TaskStore
+from sluice.tasks.reach import called
 from sluice.wire.agent import Command, CommandType
 
 _logger = structlog.get_logger(__name__)
@@ -43,8 +44,13 @@ class CurrentLeases:
             return False
         if lease.ended_at is None:
             return True
-        late = self._clock.now() - lease.ended_at
-        return lease.outcome is LeaseOutcome.FINISHED and late < REPEAT_FOR
+        return repeatable(lease, self._clock.now())
+
+
+def repeatable(lease: LeaseRecord, now: datetime) -> bool:
+    """Whether the end of this lease may still be reported again."""
+    finished = lease.outcome is LeaseOutcome.FINISHED
+    return finished and lease.ended_at is not None and now - lease.ended_at < REPEAT_FOR
 
 
 async def renew_leases(
@@ -59,7 +65,7 @@ async def renew_leases(
         tasks = await deps.store.leased_by(tx, agent_id)
     for task in tasks:
         if task.lease is not None and task.lease.id in lease_ids:
-            await _renew(deps, task)
+            await renew(deps, task)
 
 
 async def renew_lease(deps: TaskDeps, *, task_id: TaskId, lease_id: LeaseId) -> None:
@@ -67,10 +73,11 @@ async def renew_lease(deps: TaskDeps, *, task_id: TaskId, lease_id: LeaseId) -> 
     async with deps.transactions.read() as tx:
         task = await deps.store.get(tx, task_id)
     if task is not None and task.lease is not None and task.lease.id == lease_id:
-        await _renew(deps, task)
+        await renew(deps, task)
 
 
-async def _renew(deps: TaskDeps, task: Task) -> None:
+async def renew(deps: TaskDeps, task: Task) -> None:
+    """The holder of the task's lease was heard of."""
     lease = task.lease
     expires_at = deps.clock.now() + timedelta(seconds=deps.lease_seconds)
     if lease is None:
@@ -87,13 +94,18 @@ async def _renew(deps: TaskDeps, task: Task) -> None:
 
 
 async def expire_leases(deps: TaskDeps) -> None:
-    """Deal with leases that ran out.
+    """Deal with leases that ran out, and with lost scripts that nobody came back for.
 
     Each is looked at again in a transaction of its own: a ping may have come meanwhile.
     One that cannot be dealt with keeps none of the others waiting.
     """
+    now = deps.clock.now()
+    given_up = now - timedelta(seconds=deps.lost_script_seconds)
     async with deps.transactions.read() as tx:
-        task_ids = await deps.store.expired(tx, deps.clock.now())
+        task_ids = [
+            *await deps.store.expired(tx, now),
+            *await deps.store.lost_scripts(tx, given_up),
+        ]
     for task_id in task_ids:
         try:
             async with deps.transactions.write() as tx:
@@ -109,18 +121,19 @@ async def expire_leases(deps: TaskDeps) -> None:
 
 async def _expire(deps: TaskDeps, tx: Tx, task: Task) -> Change | None:
     lease = task.lease
-    if lease is None or task.agent_lost or deps.clock.now() < lease.expires_at:
+    if lease is None or deps.clock.now() < lease.expires_at:
         return None
     names = await deps.agents.agent_names(tx, [lease.agent_id])
+    holder = called(lease.agent_id, names, task.script)
+    heard = rfc3339(lease.expires_at - timedelta(seconds=deps.lease_seconds))
+    if task.agent_lost:
+        waits_until = lease.expires_at + timedelta(seconds=deps.lost_script_seconds)
+        if task.state is not TaskState.RUNNING or deps.clock.now() < waits_until:
+            return None
+        return await happen(deps, tx, task, GivenUp(holder, heard))
     history = await deps.store.leases(tx, task.id)
     lost = sum(record.outcome is LeaseOutcome.LOST for record in history)
-    heard = lease.expires_at - timedelta(seconds=deps.lease_seconds)
-    event = LeaseExpired(
-        agent_name=names.get(lease.agent_id, lease.agent_id),
-        last_heard=rfc3339(heard),
-        losses=lost + 1,
-    )
-    return await happen(deps, tx, task, event)
+    return await happen(deps, tx, task, LeaseExpired(holder, heard, losses=lost + 1))
 
 
 # --- what the server asks of agents --------------------------------------------

@@ -8,13 +8,15 @@ state                 what may happen there
 `apply_pending`       confirm, discard, cancel
 `apply_ready`         an agent claims the apply phase; cancel
 `applying`            started, apply ended, lease renewed or expired; cancel, force-cancel
+`running`             as `applying`, of a script; given up
 `success`, `failed`,
 `canceled`,
 `discarded`           nothing
 ====================  =================================================================
 
-A lost plan phase is queued again. An apply that may have begun never is: the task waits
-for its agent, and only a force-cancel ends it.
+A lost plan phase is queued again. An apply or a script that may have begun never is: the
+task waits for its agent. Only a force-cancel ends it before; a script is given up when its
+agent does not come back for long (`lost_script_seconds`), an apply never is.
 """
 
 from dataclasses import replace
@@ -23,22 +25,26 @@ from typing import assert_never
 
 from sluice.base.errors import ConflictError
 from sluice.tasks import gates
+from sluice.tasks.endings import (
+    abandoned,
+    ended,
+    finish,
+    given_up,
+    lease_of,
+    lost,
+)
 from sluice.tasks.events import (
     CancelAsked,
     Claimed,
     Confirmed,
     Discarded,
-    Effect,
     Event,
-    FenceLog,
     ForceCancelAsked,
+    GivenUp,
     LeaseExpired,
     LeaseRenewed,
-    MarkDiverged,
     OrderFailed,
     PhaseEnded,
-    ReleaseLock,
-    SealLog,
     Started,
     Step,
     WakeQueue,
@@ -47,12 +53,7 @@ from sluice.tasks.events import (
 )
 from sluice.tasks.gates import Gate
 from sluice.tasks.model import CancelKind, Lease, Task, TaskState
-from sluice.wire.agent import PhaseName, PhaseOutcome
-from sluice.wire.shapes.tasks import TaskType
-
-MAX_LOST_PLANS = 3
-"""A plan whose agents were lost so often is not queued again."""
-
+from sluice.wire.agent import PhaseName
 
 _LEASED: frozenset[type[Event]] = frozenset(
     {
@@ -72,17 +73,26 @@ TABLE: dict[TaskState, frozenset[type[Event]]] = {
     TaskState.APPLY_PENDING: frozenset({Confirmed, Discarded, CancelAsked}),
     TaskState.APPLY_READY: frozenset({Claimed, CancelAsked}),
     TaskState.APPLYING: _LEASED,
+    TaskState.RUNNING: _LEASED | {GivenUp},
     TaskState.SUCCESS: frozenset(),
     TaskState.FAILED: frozenset(),
     TaskState.CANCELED: frozenset(),
     TaskState.DISCARDED: frozenset(),
 }
 
+AT_WORK: dict[PhaseName, TaskState] = {
+    PhaseName.PLAN: TaskState.PLANNING,
+    PhaseName.APPLY: TaskState.APPLYING,
+    PhaseName.SCRIPT: TaskState.RUNNING,
+}
+"""The state of a task while an agent holds a phase of it."""
+
 _VERBS: dict[type[Event], str] = {
     Claimed: "be claimed",
     Started: "be started",
     LeaseRenewed: "have its lease renewed",
     LeaseExpired: "lose its agent",
+    GivenUp: "be given up",
     PhaseEnded: "have a phase finished",
     OrderFailed: "have its order fail",
     Confirmed: "be confirmed",
@@ -97,6 +107,7 @@ STATE_WORDS: dict[TaskState, str] = {
     TaskState.APPLY_PENDING: "waits for confirmation",
     TaskState.APPLY_READY: "waits for an agent to apply it",
     TaskState.APPLYING: "is applying",
+    TaskState.RUNNING: "runs its script",
     TaskState.SUCCESS: "has succeeded",
     TaskState.FAILED: "has failed",
     TaskState.CANCELED: "was canceled",
@@ -121,11 +132,13 @@ def step(task: Task, event: Event, now: datetime) -> Step:
         case Claimed() | Started() | LeaseRenewed():
             return _at_work(task, event, now)
         case LeaseExpired():
-            return _lost(task, event, now)
+            return lost(task, event, now)
+        case GivenUp():
+            return given_up(task, event, now)
         case PhaseEnded():
-            return _ended(task, event, now)
+            return ended(task, event, now)
         case OrderFailed():
-            return _finish(task, TaskState.FAILED, now, error=event.error)
+            return finish(task, TaskState.FAILED, now, error=event.error)
         case Confirmed() | Discarded() | CancelAsked() | ForceCancelAsked():
             return _asked(task, event, now)
         case _:
@@ -150,7 +163,7 @@ def _at_work(
         case Claimed():
             return _claimed(task, event.lease, now)
         case Started():
-            lease = replace(_lease(task), started=True)
+            lease = replace(lease_of(task), started=True)
             return Step(replace(task, lease=lease))
         case LeaseRenewed():
             return _renewed(task, event)
@@ -159,10 +172,9 @@ def _at_work(
 
 
 def _claimed(task: Task, lease: Lease, now: datetime) -> Step:
-    planning = lease.phase is PhaseName.PLAN
     claimed = replace(
         task,
-        state=TaskState.PLANNING if planning else TaskState.APPLYING,
+        state=AT_WORK[lease.phase],
         lease=lease,
         last_agent_id=lease.agent_id,
         stage=None,
@@ -173,7 +185,7 @@ def _claimed(task: Task, lease: Lease, now: datetime) -> Step:
 
 
 def _renewed(task: Task, event: LeaseRenewed) -> Step:
-    lease = replace(_lease(task), expires_at=event.expires_at)
+    lease = replace(lease_of(task), expires_at=event.expires_at)
     reason = f"being canceled {task.cancel_reason}" if task.cancel else ""
     return Step(
         replace(
@@ -182,117 +194,6 @@ def _renewed(task: Task, event: LeaseRenewed) -> Step:
             agent_lost=False,
             reason=reason if task.agent_lost else task.reason,
         )
-    )
-
-
-def _lost(task: Task, event: LeaseExpired, now: datetime) -> Step:
-    lease = _lease(task)
-    heard = f"agent {event.agent_name} was not heard of since {event.last_heard}"
-    lost = WriteAgentLost(lease.agent_id, lease.id, f"{heard}; its lease ran out")
-    if task.state is TaskState.APPLYING and lease.started:
-        if task.cancel is CancelKind.FORCE_CANCEL:
-            return _abandoned(task, now, lost)
-        return Step(
-            replace(
-                task,
-                agent_lost=True,
-                reason=f"agent lost during apply: {heard}; it will be taken up when"
-                " the agent comes back, or force-cancel it",
-            )
-        )
-    if task.cancel is not None:
-        return _finish(
-            task, TaskState.CANCELED, now, reason=_canceled(task), first=(lost,)
-        )
-    if task.state is TaskState.PLANNING and event.losses >= MAX_LOST_PLANS:
-        error = f"{event.losses} agents were lost while they planned; {heard}."
-        return _finish(task, TaskState.FAILED, now, error=error, first=(lost,))
-    waiting = TaskState.QUEUED
-    if task.state is TaskState.APPLYING and task.task_type is not TaskType.APPLY:
-        waiting = TaskState.APPLY_READY
-    requeued = replace(
-        task, state=waiting, lease=None, agent_lost=False, stage=None, reason=""
-    )
-    return Step(requeued, (FenceLog(), lost, WakeQueue()))
-
-
-def _abandoned(task: Task, now: datetime, lost: WriteAgentLost) -> Step:
-    text = (
-        f"{task.id} was force-canceled {task.cancel_reason} while its agent was lost"
-        " during apply; what it changed is in no stored state."
-    )
-    return _finish(
-        task,
-        TaskState.CANCELED,
-        now,
-        reason=f"{_canceled(task)}; the agent was lost during apply",
-        first=(lost, MarkDiverged(text)),
-    )
-
-
-def _ended(task: Task, event: PhaseEnded, now: datetime) -> Step:
-    task = replace(task, lease=_lease(task), agent_lost=False)
-    if event.has_changes is not None:
-        task = replace(task, has_changes=event.has_changes)
-    diverged: tuple[Effect, ...] = ()
-    if event.state_diverged:
-        agent = _lease(task).agent_id
-        diverged = (
-            MarkDiverged(
-                f"The state of {task.id} could not be stored; it is kept on {agent}."
-            ),
-        )
-    match event.outcome:
-        case PhaseOutcome.FAILED:
-            error = event.error or "The agent gave no reason."
-            return _finish(task, TaskState.FAILED, now, error=error, first=diverged)
-        case PhaseOutcome.CANCELED:
-            reason = _canceled(task) if task.cancel else "canceled on the agent"
-            return _finish(
-                task,
-                TaskState.CANCELED,
-                now,
-                reason=reason,
-                error=event.error,
-                first=diverged,
-            )
-        case PhaseOutcome.SUCCEEDED:
-            if task.state is TaskState.APPLYING:
-                onward = gates.through(Gate.POST_APPLY, TaskState.SUCCESS)
-                return _finish(task, onward, now, reason="applied", first=diverged)
-            return _planned(task, now)
-        case _:
-            assert_never(event.outcome)
-
-
-def _planned(task: Task, now: datetime) -> Step:
-    if task.task_type is TaskType.PLAN:
-        reason = "nothing to change" if task.has_changes is False else "planned"
-        onward = gates.through(Gate.POST_PLAN, TaskState.SUCCESS)
-        return _finish(task, onward, now, reason=reason)
-    if task.cancel is not None:
-        return _finish(task, TaskState.CANCELED, now, reason=_canceled(task))
-    if task.has_changes is False:
-        onward = gates.through(Gate.POST_PLAN, TaskState.SUCCESS)
-        return _finish(task, onward, now, reason="nothing to change")
-    if task.plan_blob is None:
-        error = "The agent reported a plan but stored no plan file; plan again."
-        return _finish(task, TaskState.FAILED, now, error=error)
-    planned = replace(task, lease=None, stage=None, reason="")
-    if task.auto_apply:
-        return Step(
-            replace(
-                planned, state=gates.through(Gate.PRE_APPLY, TaskState.APPLY_READY)
-            ),
-            (FenceLog(), WriteNote("applying without confirmation"), WakeQueue()),
-        )
-    return Step(
-        replace(
-            planned,
-            state=gates.through(Gate.POST_PLAN, TaskState.APPLY_PENDING),
-            reason="waits for confirmation",
-        ),
-        (FenceLog(),),
     )
 
 
@@ -315,7 +216,7 @@ def _asked(
             return Step(ready, (WriteNote(f"confirmed {by}", event.actor), WakeQueue()))
         case Discarded():
             note = WriteNote(f"discarded {by}", event.actor)
-            return _finish(
+            return finish(
                 task, TaskState.DISCARDED, now, reason=note.text, first=(note,)
             )
         case CancelAsked():
@@ -329,7 +230,7 @@ def _asked(
 def _cancel(task: Task, actor: str, by: str, now: datetime) -> Step:
     if task.lease is None:
         note = WriteNote(f"canceled {by}", actor)
-        return _finish(task, TaskState.CANCELED, now, reason=note.text, first=(note,))
+        return finish(task, TaskState.CANCELED, now, reason=note.text, first=(note,))
     if task.cancel is not None:
         return Step(task)
     asked = replace(task, cancel=CancelKind.CANCEL, cancel_reason=by)
@@ -339,7 +240,7 @@ def _cancel(task: Task, actor: str, by: str, now: datetime) -> Step:
 
 
 def _force_cancel(task: Task, actor: str, by: str, now: datetime) -> Step:
-    lease = _lease(task)
+    lease = lease_of(task)
     asked = replace(
         task,
         cancel=CancelKind.FORCE_CANCEL,
@@ -349,48 +250,10 @@ def _force_cancel(task: Task, actor: str, by: str, now: datetime) -> Step:
     if not task.agent_lost and now < lease.expires_at:
         return Step(asked)
     text = f"force-canceled {by}; the agent is lost"
-    lost = WriteAgentLost(lease.agent_id, lease.id, text)
-    if task.state is TaskState.APPLYING and lease.started:
-        return _abandoned(asked, now, lost)
-    return _finish(asked, TaskState.CANCELED, now, reason=text, first=(lost,))
-
-
-# --- the end -------------------------------------------------------------------
-
-
-def _finish(
-    task: Task,
-    state: TaskState,
-    now: datetime,
-    *,
-    reason: str = "",
-    error: str = "",
-    first: tuple[Effect, ...] = (),
-) -> Step:
-    ended = replace(
-        task,
-        state=state,
-        lease=None,
-        agent_lost=False,
-        stage=task.stage if state is TaskState.FAILED else None,
-        reason=reason or f"failed: {error}",
-        error=error,
-        completed_at=now,
-    )
-    fence: tuple[Effect, ...] = (FenceLog(),) if task.lease else ()
-    lock: tuple[Effect, ...] = (ReleaseLock(),) if task.needs_lock else ()
-    return Step(ended, (*fence, *first, *lock, WakeQueue(), SealLog()))
-
-
-def _lease(task: Task) -> Lease:
-    if task.lease is None:
-        raise ConflictError(f"{task.id} is `{task.state}`; no agent holds a lease.")
-    return task.lease
-
-
-def _canceled(task: Task) -> str:
-    force = "force-" if task.cancel is CancelKind.FORCE_CANCEL else ""
-    return f"{force}canceled {task.cancel_reason}"
+    gone = WriteAgentLost(lease.agent_id, lease.id, text)
+    if lease.started and task.state is not TaskState.PLANNING:
+        return abandoned(asked, now, gone)
+    return finish(asked, TaskState.CANCELED, now, reason=text, first=(gone,))
 
 
 def _by(actor: str, reason: str) -> str:

@@ -1,7 +1,6 @@
 """Routes of a task's output: live over WebSocket, events or text, and all of it at any time."""
 
 import codecs
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -14,16 +13,15 @@ from sluice.auth.policy import Permission
 from sluice.base.clock import rfc3339
 from sluice.base.errors import InvalidInputError
 from sluice.logs.history import LogView
+from sluice.tasks.log_described import DOWNLOAD, LOGS, STATS
 from sluice.tasks.log_facts import LogApiDeps
+from sluice.tasks.log_records import asks_for_records, record_page
 from sluice.tasks.log_texts import (
     Part,
     Piece,
-    UnsatisfiableRangeError,
     Wanted,
-    byte_range,
-    cut,
     download_text,
-    length_of,
+    names_of,
     parts_of,
     plain_text,
 )
@@ -32,6 +30,7 @@ from sluice.tasks.output_http import OutputStreams
 from sluice.tasks.output_query import task_id_of
 from sluice.tasks.output_socket import OutputSocket
 from sluice.tasks.present import duration_of
+from sluice.tasks.ranged import ranged
 
 _TEXT = "text/plain; charset=utf-8"
 _encode = msgspec.json.Encoder().encode
@@ -57,17 +56,22 @@ class StoredOutput:
 
     def __init__(self, deps: LogApiDeps) -> None:
         self._deps = deps
-        read = guarded(Permission.READ)
-        self.logs = read(self._logs)
-        self.download = read(self._download)
-        self.stats = read(self._stats)
+        read = Permission.READ
+        self.logs = guarded(read, described=LOGS)(self._logs)
+        self.download = guarded(read, described=DOWNLOAD)(self._download)
+        self.stats = guarded(read, described=STATS)(self._stats)
 
     async def _logs(self, request: Request) -> Response:
-        """The output as JSON or text."""
+        """The output as JSON, text, or a page of records."""
+        if asks_for_records(request.query_params):
+            _, view = await self._open(request)
+            return await record_page(view, request.query_params)
         wanted = _wanted(request)
         form = request.query_params.get("format", "json")
         if form not in {"json", "text"}:
-            raise InvalidInputError(f"format is {form!r}; give `json` or `text`.")
+            raise InvalidInputError(
+                f"format is {form!r}; give `json`, `text` or `records`."
+            )
         task, view = await self._open(request)
         parts = parts_of(task, view.record, wanted)
         if form == "json":
@@ -86,7 +90,7 @@ class StoredOutput:
         if request.query_params.get("raw") != "true":
             pieces = download_text(task, await _with_ends(view, parts))
             name = f"task-{task.id}-logs.txt"
-        return _ranged(request, view, pieces, name)
+        return ranged(request, view, pieces, attachment=name)
 
     async def _stats(self, request: Request) -> Response:
         """What is followed on this server."""
@@ -105,7 +109,7 @@ def _wanted(request: Request) -> Wanted:
         return Wanted(given)
     except ValueError:
         raise InvalidInputError(
-            f"type is {given!r}; give `plan`, `apply` or `all`."
+            f"type is {given!r}; give `plan`, `apply`, `script` or `all`."
         ) from None
 
 
@@ -138,9 +142,9 @@ async def _json(
     }
     yield _encode(head)[:-1] + b',"logs":{'
     by_name = {part.name: part for part in parts}
-    for name in ("plan", "apply"):
+    for at, name in enumerate(names_of(task)):
         part = by_name.get(name)
-        yield b'"%b":' % name.encode()
+        yield b'%b"%b":' % (b"," if at else b"", name.encode())
         if part is None:
             yield b"null"
         else:
@@ -149,7 +153,7 @@ async def _json(
             async for text in _decoded(view, [part]):
                 yield _encode(text)[1:-1]
             yield b'","line_count":%d,"size_bytes":%d}' % (lines, part.size)
-        yield b"," if name == "plan" else b"}}"
+    yield b"}}"
 
 
 async def _line_count(view: LogView, part: Part) -> int:
@@ -178,68 +182,3 @@ async def _decoded(view: LogView, pieces: Sequence[Piece]) -> AsyncIterator[str]
         async for data in view.pieces(piece.start, piece.end):
             yield decode(data)
         yield decode(b"", final=True)
-
-
-# --- download -----------------------------------------------------------------
-
-
-def _ranged(
-    request: Request, view: LogView, pieces: Sequence[Piece], name: str
-) -> Response:
-    size = length_of(pieces)
-    etag = _etag(view, pieces)
-    headers = {
-        "accept-ranges": "bytes",
-        "etag": etag,
-        "cache-control": "private, no-cache",
-        "content-disposition": f'attachment; filename="{name}"',
-    }
-    if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers=headers)
-    asked = request.headers.get("range")
-    if asked and request.headers.get("if-range", etag) == etag:
-        try:
-            found = byte_range(asked, size)
-        except UnsatisfiableRangeError:
-            headers["content-range"] = f"bytes */{size}"
-            return Response(status_code=416, headers=headers)
-        if found is not None:
-            start, end = found
-            headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
-            return _bytes(request, view, cut(pieces, start, end), 206, headers)
-    return _bytes(request, view, pieces, 200, headers)
-
-
-def _bytes(
-    request: Request,
-    view: LogView,
-    pieces: Sequence[Piece],
-    status: int,
-    headers: dict[str, str],
-) -> Response:
-    headers = {**headers, "content-length": str(length_of(pieces))}
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=_TEXT)
-    return StreamingResponse(
-        _raw(view, pieces), status_code=status, headers=headers, media_type=_TEXT
-    )
-
-
-async def _raw(view: LogView, pieces: Sequence[Piece]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            yield piece
-            continue
-        async for data in view.pieces(piece.start, piece.end):
-            yield data
-
-
-def _etag(view: LogView, pieces: Sequence[Piece]) -> str:
-    """Changes whenever the text does: its words, and which bytes of the log it has."""
-    digest = hashlib.sha256(view.record.task_id.encode())
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            digest.update(piece)
-        else:
-            digest.update(f"\0{piece.start}-{piece.end}\0".encode())
-    return f'"{digest.hexdigest()[:32]}"'

@@ -17,6 +17,7 @@ class Wanted(StrEnum):
     ALL = "all"
     PLAN = "plan"
     APPLY = "apply"
+    SCRIPT = "script"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ def parts_of(task: Task, record: LogRecord, wanted: Wanted) -> list[Part]:
     match task.task_type:
         case TaskType.APPLY:
             parts = [Part("apply", 0, end, 1)]
+        case TaskType.SCRIPT:
+            parts = [Part("script", 0, end, 1)]
         case TaskType.PLAN_AND_APPLY if apply_at is not None and apply_line is not None:
             parts = [
                 Part("plan", 0, apply_at, 1),
@@ -52,6 +55,13 @@ def parts_of(task: Task, record: LogRecord, wanted: Wanted) -> list[Part]:
         case _:
             parts = [Part("plan", 0, end, 1)]
     return [part for part in parts if wanted in {Wanted.ALL, part.name}]
+
+
+def names_of(task: Task) -> tuple[str, ...]:
+    """The parts that the JSON form of a task's output names, whether they exist or not."""
+    if task.task_type is TaskType.SCRIPT:
+        return ("plan", "apply", "script")
+    return ("plan", "apply")
 
 
 Piece = bytes | Part

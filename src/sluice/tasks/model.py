@@ -1,9 +1,11 @@
 """The nouns of tasks: frozen records, built from rows in one place (`store.py`)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from sluice.base.errors import ConflictError
 from sluice.base.ids import (
     AgentId,
     ConfigurationVersionId,
@@ -27,6 +29,7 @@ class TaskState(StrEnum):
     APPLY_PENDING = "apply_pending"
     APPLY_READY = "apply_ready"
     APPLYING = "applying"
+    RUNNING = "running"
     SUCCESS = "success"
     FAILED = "failed"
     CANCELED = "canceled"
@@ -69,7 +72,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """A lease as history keeps it; ``outcome`` is None while it lasts."""
+    """A lease as history keeps it; ``outcome`` is None while it lasts.
+
+    ``log_offset`` and ``log_end`` bound the bytes that its holder wrote into the log.
+    """
 
     id: LeaseId
     task_id: TaskId
@@ -82,6 +88,30 @@ class LeaseRecord:
     base_state_id: StateVersionId | None = None
     ended_at: datetime | None = None
     outcome: LeaseOutcome | None = None
+    log_end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateOutput:
+    """Output that a holder had captured before its lease ended and delivered afterwards.
+
+    Attributes:
+        lease_id: the lease that had ended.
+        task_id: whose output it is.
+        agent_id: who held the lease.
+        committed: offset, as the lease's own chunks count, at which it goes on.
+        size: bytes that are kept.
+        lines: how many lines end in them.
+        received_at: when the first of them came.
+    """
+
+    lease_id: LeaseId
+    task_id: TaskId
+    agent_id: AgentId
+    committed: int
+    size: int
+    lines: int
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +129,53 @@ class LogFigures:
     apply_last_line: str = ""
     has_errors: bool = False
     sealed: bool = False
+    script_lines: int = 0
+    script_last_line: str = ""
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the last phase that wrote one."""
+        return self.apply_last_line or self.plan_last_line or self.script_last_line
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptFacts:
+    """What everybody may know of a task's script.
+
+    Attributes:
+        name: what people call it.
+        key: the registered script it was started from; empty for `sluice exec`.
+        version: the version that was asked for.
+        path: the script's file, as viewers are told.
+        process_id: its process where it runs, 0 while unknown.
+        floor: the lowest level that live viewers are sent; empty for all.
+        run_id: the caller's name of a run outside agents; empty for agents' own.
+        records: whether the server writes the log, from records that are posted.
+        host: where it runs, if outside agents.
+    """
+
+    name: str
+    key: str = ""
+    version: str = ""
+    path: str = ""
+    process_id: int = 0
+    floor: str = ""
+    run_id: str = ""
+    records: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One execution of Terraform in a workspace."""
+    """One execution of Terraform in a workspace, or (without a workspace) of a script.
+
+    ``labels`` are those a pool must have to run it where ``pool_id`` is None. A script
+    without ``sealed_script`` runs outside agents (`tasks/exec.py`).
+    ``resolved_version`` is the version of the engine that made the plan.
+    """
 
     id: TaskId
-    workspace_id: WorkspaceId
+    workspace_id: WorkspaceId | None
     organization_id: OrganizationId
     task_type: TaskType
     created_by: str
@@ -117,6 +186,7 @@ class Task:
     sequence: int = 0
     version: int = 0
     pool_id: PoolId | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     state: TaskState = TaskState.QUEUED
     stage: Stage | None = None
     reason: str = ""
@@ -127,10 +197,14 @@ class Task:
     auto_apply: bool = False
     configuration_version_id: ConfigurationVersionId | None = None
     plan_task_id: TaskId | None = None
+    resolved_version: str = ""
     has_changes: bool | None = None
     summary: PlanSummary | None = None
     plan_blob: str | None = None
     plan_json_blob: str | None = None
+    script: ScriptFacts | None = None
+    sealed_script: bytes | None = None
+    exit_code: int | None = None
     lease: Lease | None = None
     agent_lost: bool = False
     cancel: CancelKind | None = None
@@ -153,12 +227,23 @@ class Task:
     @property
     def needs_lock(self) -> bool:
         """Whether it holds the workspace's lock from its first phase to its end."""
-        return self.task_type is not TaskType.PLAN
+        return self.task_type not in {TaskType.PLAN, TaskType.SCRIPT}
+
+    @property
+    def home(self) -> WorkspaceId:
+        """Its workspace.
+
+        Raises:
+            ConflictError: it is a script, which has none.
+        """
+        if self.workspace_id is None:
+            raise ConflictError(f"{self.id} is a script and has no workspace.")
+        return self.workspace_id
 
     @property
     def first_phase(self) -> PhaseName:
         """The phase it begins with."""
-        return PhaseName.APPLY if self.task_type is TaskType.APPLY else PhaseName.PLAN
+        return _FIRST_PHASES.get(self.task_type, PhaseName.PLAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +267,11 @@ class ActionRecord:
     at: datetime
 
 
+_FIRST_PHASES = {
+    TaskType.APPLY: PhaseName.APPLY,
+    TaskType.SCRIPT: PhaseName.SCRIPT,
+}
+
 TERMINAL_STATES = frozenset(
     {
         TaskState.SUCCESS,
@@ -197,6 +287,7 @@ PUBLIC_STATUS: dict[TaskState, TaskStatus] = {
     TaskState.APPLY_PENDING: TaskStatus.APPLY_PENDING,
     TaskState.APPLY_READY: TaskStatus.RUNNING,
     TaskState.APPLYING: TaskStatus.RUNNING,
+    TaskState.RUNNING: TaskStatus.RUNNING,
     TaskState.SUCCESS: TaskStatus.SUCCESS,
     TaskState.FAILED: TaskStatus.FAILED,
     TaskState.CANCELED: TaskStatus.CANCELED,

@@ -1,18 +1,25 @@
-"""Makes up what an agent gets for one phase: variables in the clear, options, a token."""
+"""Makes up what an agent gets for one phase: variables or script in the clear, a token."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from sluice.base.errors import NotFoundError
 from sluice.base.ids import TaskId
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.model import Lease, Task
-from sluice.wire.agent import LogPosition, OrderVariable, PhaseOrder
+from sluice.wire.agent import (
+    LogPosition,
+    OrderVariable,
+    PhaseName,
+    PhaseOrder,
+    ScriptOrder,
+)
 from sluice.wire.shapes.tasks import RunVariable, TaskType
 from sluice.wire.shapes.workspaces import VariableCategory
 from sluice.workspaces.actions import order_variables
-from sluice.workspaces.model import Workspace
+from sluice.workspaces.model import Variable, Workspace
 
 TOKEN_SECONDS = 7 * 24 * 3600.0
 """A task token ends with its lease; this only bounds what a leaked one is good for."""
@@ -25,28 +32,38 @@ _ACTIONS = {
 }
 
 
-async def make_order(
-    deps: TaskDeps, task: Task, workspace: Workspace, lease: Lease, log: LogPosition
+def make_order(
+    deps: TaskDeps,
+    task: Task,
+    workspace: Workspace | None,
+    lease: Lease,
+    log: LogPosition,
+    stored: Sequence[Variable] = (),
 ) -> PhaseOrder:
-    """The order for a phase that was just claimed.
+    """The order for a phase that was just claimed; scripts have no workspace.
+
+    ``stored`` are the workspace's variables.
 
     Raises:
         SluiceError: a secret cannot be opened, or the workspace is gone.
     """
-    variables = await order_variables(deps.workspaces, workspace_id=task.workspace_id)
-    token, _ = deps.tokens.task(task.id, lease.id, task.organization_id, TOKEN_SECONDS)
+    if lease.phase is PhaseName.SCRIPT:
+        return _script_order(deps, task, lease, log)
+    if workspace is None:
+        raise NotFoundError(f"The workspace of {task.id} is gone.")
+    variables = order_variables(deps.workspaces, stored)
     here = f"/api/v1/tasks/{task.id}"
     return PhaseOrder(
         task_id=task.id,
         lease_id=lease.id,
         lease_seconds=deps.lease_seconds,
-        workspace_id=task.workspace_id,
+        workspace_id=task.home,
         workspace_name=workspace.name,
         organization_id=task.organization_id,
         action=_ACTIONS[task.task_type],
         phase=lease.phase,
         engine=task.engine,
-        terraform_version=task.terraform_version,
+        terraform_version=_version(task, lease),
         working_directory=task.working_directory,
         configuration_url=f"{here}/configuration",
         state_url=f"{here}/state",
@@ -54,9 +71,66 @@ async def make_order(
         plan_json_url=f"{here}/plan-json",
         variables=with_run_variables(variables, run_variables(deps, task)),
         options=task.options,
-        task_token=token,
+        task_token=task_token(deps, task, lease),
         log=log,
     )
+
+
+def _script_order(
+    deps: TaskDeps, task: Task, lease: Lease, log: LogPosition
+) -> PhaseOrder:
+    return PhaseOrder(
+        task_id=task.id,
+        lease_id=lease.id,
+        lease_seconds=deps.lease_seconds,
+        workspace_id="",
+        workspace_name="",
+        organization_id=task.organization_id,
+        action=_ACTIONS[task.task_type],
+        phase=lease.phase,
+        engine=task.engine,
+        terraform_version="",
+        working_directory="",
+        configuration_url="",
+        state_url="",
+        plan_url="",
+        plan_json_url="",
+        variables=[],
+        options=task.options,
+        task_token=task_token(deps, task, lease),
+        log=log,
+        script=open_script(deps, task),
+    )
+
+
+def _version(task: Task, lease: Lease) -> str:
+    """An apply takes the very version that made its plan, whatever `latest` is by now."""
+    if lease.phase is PhaseName.APPLY and task.resolved_version:
+        return task.resolved_version
+    return task.terraform_version
+
+
+def task_token(deps: TaskDeps, task: Task, lease: Lease) -> str:
+    """A token that speaks for the phase as long as its lease lasts."""
+    token, _ = deps.tokens.task(task.id, lease.id, task.organization_id, TOKEN_SECONDS)
+    return token
+
+
+def seal_script(deps: TaskDeps, task_id: TaskId, script: ScriptOrder) -> bytes:
+    """A script with the values of its parameters, as it is stored."""
+    return deps.keyring.seal(script.model_dump_json().encode(), _script_name(task_id))
+
+
+def open_script(deps: TaskDeps, task: Task) -> ScriptOrder:
+    """The script of a task as it was when it was started.
+
+    Raises:
+        NotFoundError: the task has none that agents could run.
+    """
+    if task.sealed_script is None:
+        raise NotFoundError(f"{task.id} has no script that an agent could run.")
+    plain = deps.keyring.open(task.sealed_script, _script_name(task.id))
+    return ScriptOrder.model_validate_json(plain)
 
 
 def seal_run_variables(
@@ -107,3 +181,7 @@ def with_run_variables(
 
 def _name(task_id: TaskId) -> str:
     return f"run-variables:{task_id}"
+
+
+def _script_name(task_id: TaskId) -> str:
+    return f"script:{task_id}"

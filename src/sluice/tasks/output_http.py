@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from sluice.auth.guard import guarded, principal_of
@@ -14,9 +14,11 @@ from sluice.auth.policy import Permission
 from sluice.base.clock import rfc3339
 from sluice.base.errors import SluiceError
 from sluice.base.ids import new_client_id
+from sluice.edge.stopping import told_of_stop
 from sluice.logs.dialects import DialectName
 from sluice.logs.lane import Reader
 from sluice.logs.tails import Start, from_line, from_offset
+from sluice.tasks.log_described import EVENTS, FOLLOW
 from sluice.tasks.log_facts import LogApiDeps
 from sluice.tasks.output_query import (
     StreamFormat,
@@ -39,6 +41,23 @@ _DIALECTS = {
 }
 
 
+class _Following:
+    """One follower's reader, which the server's stop cuts short.
+
+    Where the log is over only its rest is left: that is written to its end.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.cut = False
+
+    def stop(self) -> None:
+        """The server stops: the follower goes on at another one."""
+        if self.reader.tail.end is None:
+            self.cut = True
+            self.reader.stop()
+
+
 class _Held(StreamingResponse):
     """A streaming answer that gives its reader back, whether or not it was ever begun."""
 
@@ -54,50 +73,68 @@ class _Held(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
+class _HeldText(_Held):
+    """Plain text has no word for "not the end": cut short, it ends in the middle of HTTP."""
+
+    def __init__(self, stack: AsyncExitStack, following: _Following) -> None:
+        super().__init__(stack, _text_bytes(following.reader), _TEXT)
+        self._following = following
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def honest(message: Message) -> None:
+            if not self._following.cut or message.get("more_body", True):
+                await send(message)
+
+        await super().__call__(scope, receive, honest)
+
+
 class OutputStreams:
     """The routes of live output without WebSockets."""
 
     def __init__(self, deps: LogApiDeps) -> None:
         self._deps = deps
-        read = guarded(Permission.READ)
-        self.events = read(self._events)
-        self.follow = read(self._follow)
+        read = Permission.READ
+        self.events = guarded(read, described=EVENTS)(self._events)
+        self.follow = guarded(read, described=FOLLOW)(self._follow)
 
     async def _events(self, request: Request) -> Response:
         """Server-sent events; an event's id is the number of its last line."""
         query = stream_query(request)
         if request.method == "HEAD":
             return Response(media_type=_EVENTS, headers=_HEADERS)
-        stack, reader = await self._open(
+        stack, following = await self._open(
             request, _DIALECTS[query.form], from_line(query.after)
         )
-        return _Held(stack, self._event_bytes(reader), _EVENTS)
+        return _Held(stack, self._event_bytes(following), _EVENTS)
 
     async def _follow(self, request: Request) -> Response:
         """The log's bytes as they are, from an offset or behind a line, to its end."""
         start = _text_start(request)
         if request.method == "HEAD":
             return Response(media_type=_TEXT, headers=_HEADERS)
-        stack, reader = await self._open(request, DialectName.TEXT, start)
-        return _Held(stack, _text_bytes(reader), _TEXT)
+        return _HeldText(*await self._open(request, DialectName.TEXT, start))
 
     async def _open(
         self, request: Request, dialect: DialectName, start: Start
-    ) -> tuple[AsyncExitStack, Reader]:
+    ) -> tuple[AsyncExitStack, _Following]:
         """A reader, admitted; whoever gets the stack closes it."""
         task_id = task_id_of(request)
-        await self._deps.tasks.task(task_id)
-        visitor = visitor_of(request, principal_of(request))
+        task = await self._deps.tasks.task(task_id)
+        visitor = visitor_of(request, principal_of(request), task)
         async with AsyncExitStack() as stack:
             self._deps.admission.enter(visitor)
             stack.callback(self._deps.admission.leave, visitor)
             reader = await stack.enter_async_context(
                 self._deps.tails.read(task_id, dialect, start)
             )
-            return stack.pop_all(), reader
+            following = _Following(reader)
+            stack.enter_context(told_of_stop(request.scope, following.stop))
+            return stack.pop_all(), following
         raise AssertionError("unreachable")
 
-    async def _event_bytes(self, reader: Reader) -> AsyncIterator[bytes]:
+    async def _event_bytes(self, following: _Following) -> AsyncIterator[bytes]:
+        reader = following.reader
         message = reader.dialect.message
         limits = self._deps.limits
         now = rfc3339(self._deps.clock.now())
@@ -119,7 +156,7 @@ class OutputStreams:
             if payload is None:
                 break
             yield payload
-        if reader.tail.end is not None:
+        if reader.tail.end is not None and not following.cut:
             yield message(reader.tail.end)
 
 

@@ -1,18 +1,19 @@
 """Reads what a viewer asks for from its request, and says what cannot be taken."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from starlette.requests import HTTPConnection
 
-from sluice.auth.guard import Authenticates, authorize, check
 from sluice.auth.model import Principal, UserPrincipal
-from sluice.auth.policy import Permission
 from sluice.base.errors import InvalidInputError
 from sluice.base.ids import TaskId
+from sluice.logs.dialects import DialectName
+from sluice.logs.tails import Start, from_line
+from sluice.tasks.model import Task
 from sluice.tasks.viewers import Visitor
-
-BEARER_PROTOCOL = "bearer."
+from sluice.wire.shapes.tasks import TaskType
 
 
 class StreamFormat(StrEnum):
@@ -60,6 +61,39 @@ def stream_query(connection: HTTPConnection) -> StreamQuery:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a WebSocket shall bring: whose lines, in which form, from where on.
+
+    ``acknowledges``: the viewer says what it has drawn.
+    """
+
+    task_id: TaskId
+    dialect: DialectName
+    start: Start
+    acknowledges: bool = False
+
+
+WishOf = Callable[[HTTPConnection], Wish]
+"""How a route reads the wish off a request; it raises InvalidInputError."""
+
+_DIALECTS = {
+    StreamFormat.LIVE: DialectName.LIVE,
+    StreamFormat.BATCH: DialectName.BATCH,
+}
+
+
+def output_wish(connection: HTTPConnection) -> Wish:
+    """The wish of a viewer of spec/1: `format`, `after` and `ack` at a task's path."""
+    query = stream_query(connection)
+    return Wish(
+        task_id_of(connection),
+        _DIALECTS[query.form],
+        from_line(query.after),
+        query.acknowledges,
+    )
+
+
 def whole_number(name: str, given: str) -> int:
     """A number from 0 on.
 
@@ -76,45 +110,11 @@ def task_id_of(connection: HTTPConnection) -> TaskId:
     return TaskId(str(connection.path_params["task_id"]))
 
 
-def visitor_of(connection: HTTPConnection, principal: Principal) -> Visitor:
+def visitor_of(connection: HTTPConnection, principal: Principal, task: Task) -> Visitor:
     """Who opens a stream, for its limits."""
     user = (
         principal.user_id if isinstance(principal, UserPrincipal) else principal.actor
     )
     address = connection.client.host if connection.client else ""
-    return Visitor(task_id_of(connection), user, address)
-
-
-async def authenticate(connection: HTTPConnection) -> Principal:
-    """The caller of a WebSocket, who may read.
-
-    Browsers cannot set a header on a WebSocket: there the token comes as the
-    sub-protocol `bearer.TOKEN`.
-
-    Raises:
-        UnauthorizedError: there is no valid token.
-        ForbiddenError: the caller may not read.
-    """
-    offered = bearer_protocol(connection)
-    if offered is None or "authorization" in connection.headers:
-        return await authorize(connection, Permission.READ)
-    authenticator: Authenticates = connection.app.state.authenticator
-    principal = await authenticator.authenticate(offered.removeprefix(BEARER_PROTOCOL))
-    check(principal, Permission.READ)
-    return principal
-
-
-def bearer_protocol(connection: HTTPConnection) -> str | None:
-    """The sub-protocol that carries a token, where one is offered."""
-    offered: list[str] = connection.scope.get("subprotocols", [])
-    for protocol in offered:
-        if protocol.startswith(BEARER_PROTOCOL):
-            return protocol
-    return None
-
-
-def chosen_protocol(connection: HTTPConnection) -> str | None:
-    """The sub-protocol to answer with: never the token, where anything else is offered."""
-    offered: list[str] = connection.scope.get("subprotocols", [])
-    named = [one for one in offered if not one.startswith(BEARER_PROTOCOL)]
-    return named[0] if named else bearer_protocol(connection)
+    script = task.task_type is TaskType.SCRIPT
+    return Visitor(task.id, user, address, script=script)

@@ -2,31 +2,25 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+from sluice.auth.guard import authorize
 from sluice.auth.policy import Permission
 from sluice.base.clock import rfc3339
 from sluice.base.errors import SluiceError
 from sluice.base.ids import new_client_id
+from sluice.edge.described import Described
 from sluice.edge.problems import problem_of
 from sluice.edge.websocket import FrameConnection, frame_connection, write_slowly
-from sluice.logs.dialects import DialectName
 from sluice.logs.lane import Push, Reader
-from sluice.logs.tails import from_line
+from sluice.tasks.log_described import STREAM
 from sluice.tasks.log_facts import LogApiDeps
-from sluice.tasks.output_query import (
-    StreamFormat,
-    StreamQuery,
-    authenticate,
-    chosen_protocol,
-    stream_query,
-    task_id_of,
-    visitor_of,
-)
+from sluice.tasks.output_query import Wish, WishOf, output_wish, visitor_of
 from sluice.tasks.viewers import Visitor
 from sluice.wire.frames import text_messages
 from sluice.wire.stream import Connected, Frame, StreamError
@@ -34,11 +28,6 @@ from sluice.wire.stream import Connected, Frame, StreamError
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
 CLOSE_ERROR = 1011
-
-_DIALECTS = {
-    StreamFormat.LIVE: DialectName.LIVE,
-    StreamFormat.BATCH: DialectName.BATCH,
-}
 
 
 class _Acknowledgement(msgspec.Struct):
@@ -269,43 +258,63 @@ class _IdleTimer:
             self._handle = self._loop.call_later(rest, self._look)
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How long one viewer may be quiet, and how far it may be behind in drawing."""
+
+    idle_seconds: float
+    window: Window | None
+
+
 class OutputSocket:
-    """`GET /api/v1/tasks/{task_id}/output/stream`, as a raw ASGI application."""
+    """A task's output from any line on, live, to its end."""
 
     permission = Permission.READ
 
-    def __init__(self, deps: LogApiDeps) -> None:
+    def __init__(
+        self,
+        deps: LogApiDeps,
+        wish_of: WishOf = output_wish,
+        described: Described = STREAM,
+    ) -> None:
         self._deps = deps
+        self._wish_of = wish_of
+        self.described = described
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket; refusals are HTTP answers before the upgrade."""
         connection = HTTPConnection(scope)
         try:
-            visitor, query = await self._admit(connection)
+            visitor, wish = await self._admit(connection)
         except SluiceError as error:
             await problem_of(error)(scope, receive, send)
             return
         try:
-            reading = self._deps.tails.read(
-                visitor.task_id, _DIALECTS[query.form], from_line(query.after)
-            )
+            reading = self._deps.tails.read(wish.task_id, wish.dialect, wish.start)
             async with reading as reader:
                 await receive()
-                protocol = chosen_protocol(connection)
-                await send({"type": "websocket.accept", "subprotocol": protocol})
-                await self._follow(scope, receive, send, reader, query)
+                await send({"type": "websocket.accept"})
+                terms = self._terms(visitor, wish)
+                await self._follow(scope, receive, send, reader, terms)
         except SluiceError as error:
             await problem_of(error)(scope, receive, send)
         finally:
             self._deps.admission.leave(visitor)
 
-    async def _admit(self, connection: HTTPConnection) -> tuple[Visitor, StreamQuery]:
-        principal = await authenticate(connection)
-        query = stream_query(connection)
-        await self._deps.tasks.task(task_id_of(connection))
-        visitor = visitor_of(connection, principal)
+    async def _admit(self, connection: HTTPConnection) -> tuple[Visitor, Wish]:
+        principal = await authorize(connection, Permission.READ)
+        wish = self._wish_of(connection)
+        task = await self._deps.tasks.task(wish.task_id)
+        visitor = visitor_of(connection, principal, task)
         self._deps.admission.enter(visitor)
-        return visitor, query
+        return visitor, wish
+
+    def _terms(self, visitor: Visitor, wish: Wish) -> _Terms:
+        limits = self._deps.limits
+        idle = limits.script_idle_seconds if visitor.script else limits.idle_seconds
+        if not wish.acknowledges:
+            return _Terms(idle, None)
+        return _Terms(idle, Window(limits.unacknowledged_bytes))
 
     async def _follow(
         self,
@@ -313,37 +322,39 @@ class OutputSocket:
         receive: Receive,
         send: Send,
         reader: Reader,
-        query: StreamQuery,
+        terms: _Terms,
     ) -> None:
-        window = None
-        if query.acknowledges:
-            window = Window(self._deps.limits.unacknowledged_bytes)
+        window, idle = terms.window, terms.idle_seconds
         connection = frame_connection(scope)
         if connection is not None:
             raw = _RawOutlet(connection)
             viewing = Viewing(raw, reader, window)
             connection.listen(viewing.heard)
-            await self._show(send, reader, viewing, raw)
+            await self._show(send, reader, viewing, raw, idle)
             return
         plain = _PlainOutlet(send)
         viewing = Viewing(plain, reader, window)
         async with asyncio.TaskGroup() as group:
             ears = group.create_task(_listen(receive, viewing, plain))
-            await self._show(send, reader, viewing, plain)
+            await self._show(send, reader, viewing, plain, idle)
             ears.cancel()
 
     async def _show(
-        self, send: Send, reader: Reader, viewing: Viewing, outlet: Outlet
+        self,
+        send: Send,
+        reader: Reader,
+        viewing: Viewing,
+        outlet: Outlet,
+        idle_seconds: float,
     ) -> None:
         """`connected`, everything there is, and the last words."""
         message = reader.dialect.message
-        limits = self._deps.limits
         hello = Connected(
             reader.tail.view.record.task_id,
             new_client_id(),
             rfc3339(self._deps.clock.now()),
         )
-        timer = _IdleTimer(viewing, outlet, limits.idle_seconds)
+        timer = _IdleTimer(viewing, outlet, idle_seconds)
         last: Frame | None = None
         code = CLOSE_NORMAL
         try:
@@ -355,7 +366,7 @@ class OutputSocket:
         finally:
             timer.cancel()
         if viewing.idle:
-            last, code = _idle(limits.idle_seconds), CLOSE_GOING_AWAY
+            last, code = _idle(idle_seconds), CLOSE_GOING_AWAY
         if viewing.gone or last is None:
             return
         await outlet.write(message(last))

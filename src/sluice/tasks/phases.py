@@ -1,161 +1,46 @@
-"""Phases as agents live them: claim one, say that it began, report its stages and its end."""
+"""Phases as agents live them: say that one began, report its stages and its end."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import assert_never
 
 import structlog
 
-from sluice.auth.model import AgentPrincipal
 from sluice.base.clock import from_micros
-from sluice.base.errors import ConflictError, FencedError, NotFoundError, SluiceError
-from sluice.base.ids import LeaseId, TaskId, new_lease_id
-from sluice.base.transactions import Tx
+from sluice.base.errors import (
+    ConflictError,
+    FencedError,
+    InvalidInputError,
+    NotFoundError,
+)
+from sluice.base.ids import LeaseId, TaskId
 from sluice.events.topics import task_topic
 from sluice.logs.lines import event_of
 from sluice.tasks import stages as stage_rules
-from sluice.tasks.changes import Change, happen, locked, tell
+from sluice.tasks.changes import happen, locked, tell
 from sluice.tasks.deps import TaskDeps
-from sluice.tasks.events import Claimed, OrderFailed, PhaseEnded
+from sluice.tasks.events import PhaseEnded
 from sluice.tasks.leases import held, mark_started
 from sluice.tasks.model import (
-    Lease,
     LeaseOutcome,
     LeaseRecord,
     LogFigures,
     StageRecord,
     Task,
 )
-from sluice.tasks.order import make_order
-from sluice.tasks.ports import Claimant
-from sluice.tasks.queue import next_phase
+from sluice.terraform.versions import parse_version
 from sluice.wire.agent import (
-    LogPosition,
     PhaseName,
-    PhaseOrder,
     PhaseOutcome,
     PhaseResult,
-    Slots,
     StageReport,
 )
 from sluice.wire.chunk import Chunk, Kind, Source
 from sluice.wire.events import Note, Stage, StageBegin, StageEnd, StageOutcome
 from sluice.wire.shapes.tasks import StageStatus
-from sluice.wire.shapes.workspaces import LockHolderKind
-from sluice.workspaces.model import Lock, Workspace
 
-CLAIM_ATTEMPTS = 5
 _logger = structlog.get_logger(__name__)
-
-
-class _LockTakenError(Exception):
-    """Somebody took the workspace's lock between the look and the claim."""
-
-
-# --- claim -------------------------------------------------------------------
-
-
-async def claim_phase(
-    deps: TaskDeps, *, agent: AgentPrincipal, slots: Slots
-) -> PhaseOrder | None:
-    """Give an agent the next phase that fits, or None: nobody else gets the same one.
-
-    The lease, the workspace's lock and the hand-over of the log are one transaction.
-    """
-    for _ in range(CLAIM_ATTEMPTS):
-        try:
-            async with deps.transactions.write() as tx:
-                claimed = await _claim(deps, tx, agent, slots)
-        except _LockTakenError:
-            continue
-        if claimed is None:
-            return None
-        change, workspace, position = claimed
-        await tell(deps, change)
-        return await _order(deps, change.after, workspace, position)
-    return None
-
-
-async def _claim(
-    deps: TaskDeps, tx: Tx, agent: AgentPrincipal, slots: Slots
-) -> tuple[Change, Workspace, LogPosition] | None:
-    claimant = Claimant(agent.organization_id, agent.pool_id, slots)
-    task = await deps.store.next_claimable(tx, claimant)
-    phase = None if task is None else next_phase(task)
-    if task is None or phase is None:
-        return None
-    workspace = await deps.workspaces.store.get(tx, task.workspace_id)
-    if workspace is None:
-        return None
-    now = deps.clock.now()
-    await _take_lock(deps, tx, task)
-    position = await deps.log.hand_over(tx, task.id)
-    lease = Lease(
-        new_lease_id(),
-        agent.agent_id,
-        phase,
-        now + timedelta(seconds=deps.lease_seconds),
-    )
-    record = LeaseRecord(
-        id=lease.id,
-        task_id=task.id,
-        agent_id=agent.agent_id,
-        phase=phase,
-        epoch=position.epoch,
-        log_offset=position.offset,
-        log_line=position.next_line,
-        claimed_at=now,
-    )
-    await deps.store.add_lease(tx, record)
-    placed = replace(task, log=_with_start(task.log, phase, position))
-    return await happen(deps, tx, placed, Claimed(lease)), workspace, position
-
-
-async def _take_lock(deps: TaskDeps, tx: Tx, task: Task) -> None:
-    if not task.needs_lock:
-        return
-    lock = Lock(
-        id=task.id,
-        holder=task.created_by,
-        kind=LockHolderKind.TASK,
-        reason=task.message,
-        locked_at=deps.clock.now(),
-    )
-    holder = await deps.workspaces.store.take_lock(tx, task.workspace_id, lock)
-    if holder is not None and holder.id != task.id:
-        raise _LockTakenError
-
-
-def _with_start(log: LogFigures, phase: PhaseName, position: LogPosition) -> LogFigures:
-    """The plan's part of the log ends where the apply's begins."""
-    if phase is not PhaseName.APPLY:
-        return log
-    return replace(
-        log,
-        apply_offset=position.offset,
-        apply_line=position.next_line,
-        plan_lines=position.next_line - 1,
-    )
-
-
-async def _order(
-    deps: TaskDeps, task: Task, workspace: Workspace, position: LogPosition
-) -> PhaseOrder | None:
-    """The order; a task for which none can be made fails, with the reason in its log."""
-    lease = task.lease
-    if lease is None:
-        return None
-    try:
-        return await make_order(deps, task, workspace, lease, position)
-    except SluiceError as error:
-        _logger.warning("no order can be made", task_id=task.id, detail=error.detail)
-        failure = OrderFailed(f"The server could not make up the phase: {error.detail}")
-    async with deps.transactions.write() as tx:
-        present = await held(deps, tx, task.id, lease.id)
-        change = await happen(deps, tx, present, failure)
-        await deps.log.note(tx, task.id, failure.error, error=True)
-    await tell(deps, change)
-    return None
 
 
 # --- while it runs -----------------------------------------------------------
@@ -282,6 +167,9 @@ async def finish_phase(deps: TaskDeps, *, task_id: TaskId, result: PhaseResult) 
             error=result.error,
             has_changes=_has_changes(task, record.phase, result),
             state_diverged=result.state_diverged,
+            state_kept=result.state_kept,
+            exit_code=storable_code(result.exit_code),
+            engine_version=_version(result),
         )
         log = figures(task.log)
         log = replace(log, has_errors=log.has_errors or bool(damage))
@@ -337,10 +225,17 @@ async def _figures(
 
     def changed(log: LogFigures) -> LogFigures:
         log = replace(log, has_errors=log.has_errors or failed)
-        if record.phase is PhaseName.APPLY:
-            lines = end.next_line - record.log_line
-            return replace(log, apply_lines=lines, apply_last_line=last)
-        return replace(log, plan_lines=end.next_line - 1, plan_last_line=last)
+        match record.phase:
+            case PhaseName.APPLY:
+                lines = end.next_line - record.log_line
+                return replace(log, apply_lines=lines, apply_last_line=last)
+            case PhaseName.PLAN:
+                return replace(log, plan_lines=end.next_line - 1, plan_last_line=last)
+            case PhaseName.SCRIPT:
+                lines = end.next_line - 1
+                return replace(log, script_lines=lines, script_last_line=last)
+            case _:
+                assert_never(record.phase)
 
     return changed
 
@@ -355,7 +250,20 @@ def _reported(phase: PhaseName, report: StageReport) -> StageRecord:
 
 
 def _has_changes(task: Task, phase: PhaseName, result: PhaseResult) -> bool | None:
-    """What the agent says, else what the stored plan JSON said; an apply says nothing."""
-    if phase is PhaseName.APPLY:
+    """What the agent says, else what the stored plan JSON said; only plans say it."""
+    if phase is not PhaseName.PLAN:
         return None
     return task.has_changes if result.has_changes is None else result.has_changes
+
+
+def storable_code(code: int | None) -> int | None:
+    """An exit code that every database can hold; no system has others."""
+    return code if code is None or -(2**31) <= code < 2**31 else None
+
+
+def _version(result: PhaseResult) -> str:
+    """The engine's version where it is one: it is named in the order for the apply."""
+    try:
+        return str(parse_version(result.engine_version))
+    except InvalidInputError:
+        return ""

@@ -1,6 +1,6 @@
 """What tasks need from others: their own store, the log, agents, and the lock."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -15,16 +15,19 @@ from sluice.base.ids import (
 )
 from sluice.base.paging import Page
 from sluice.base.transactions import Tx
+from sluice.tasks.matching import ClaimFacts, Holding, Overview, Wanted
 from sluice.tasks.model import (
     ActionRecord,
+    LateOutput,
     LeaseRecord,
     StageRecord,
     Task,
 )
 from sluice.tasks.queue import PoolFacts
-from sluice.wire.agent import LogPosition, PhaseName, Slots
+from sluice.wire.agent import LogPosition, PhaseName
 from sluice.wire.events import Event
 from sluice.wire.log_flow import Head
+from sluice.wire.script_mark import SaidLine, ScriptMark
 from sluice.wire.shapes.tasks import TaskStatus, TaskType
 
 
@@ -45,6 +48,12 @@ class LogBook(Protocol):
         """Fence the present writer off (epoch + 1) and say where the next goes on."""
         ...
 
+    async def hand_over_all(
+        self, tx: Tx, task_ids: Collection[TaskId]
+    ) -> dict[TaskId, LogPosition]:
+        """`hand_over` for many; logs that are unknown or have ended are left out."""
+        ...
+
     async def note(
         self,
         tx: Tx,
@@ -59,6 +68,25 @@ class LogBook(Protocol):
 
     async def event(self, tx: Tx, task_id: TaskId, event: Event, line: bytes) -> None:
         """Append an event of the server; only while no agent holds a lease."""
+        ...
+
+    async def write(
+        self,
+        task_id: TaskId,
+        epoch: int,
+        records: Sequence[SaidLine],
+        start: ScriptMark,
+    ) -> tuple[int, int]:
+        """Append records as the server, in one piece, wherever the log stands; durable.
+
+        ``start`` is what is known of the script where nothing stands before them.
+
+        Returns:
+            The number of its first line, and of the line that follows it.
+
+        Raises:
+            ConflictError: the log is no longer written under this epoch.
+        """
         ...
 
     async def seal(self, task_id: TaskId, status: str) -> None:
@@ -89,14 +117,25 @@ class LogRemoval(Protocol):
 class AgentFacts(Protocol):
     """What tasks may know of agents (`agents` stands above and fulfils this)."""
 
-    async def pool_facts(
-        self,
-        tx: Tx,
-        organization_id: OrganizationId,
-        pool_id: PoolId | None,
-        since: datetime,
-    ) -> PoolFacts:
-        """Agents of one pool, or of all pools of the organization where it is None."""
+    async def pools(
+        self, tx: Tx, organization_id: OrganizationId, since: datetime
+    ) -> list[PoolFacts]:
+        """An organization's pools, with their agents that were heard of since then."""
+        ...
+
+    async def pool_labels(
+        self, tx: Tx, pool_ids: Collection[PoolId]
+    ) -> dict[PoolId, Mapping[str, str]]:
+        """Labels of pools; those unknown are left out."""
+        ...
+
+    async def claim_facts(
+        self, tx: Tx, agent_ids: Collection[AgentId]
+    ) -> dict[AgentId, ClaimFacts]:
+        """What a claim needs of agents, kept from others' claims until the transaction ends.
+
+        Those unknown are left out.
+        """
         ...
 
     async def agent_names(
@@ -128,22 +167,18 @@ class TaskFilter:
     workspace_id: WorkspaceId | None = None
     status: TaskStatus | None = None
     task_type: TaskType | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Claimant:
-    """Who asks for work and how much of each kind fits."""
-
-    organization_id: OrganizationId
-    pool_id: PoolId
-    slots: Slots
+    script: str | None = None
 
 
 class TaskStore(Protocol):
     """Tasks with their stages, leases and actions."""
 
     async def insert(self, tx: Tx, task: Task) -> Task:
-        """Add a task at the end of the queue; returns it with its sequence."""
+        """Add a task at the end of the queue; returns it with its sequence.
+
+        Raises:
+            ConflictError: there is a task with this id.
+        """
         ...
 
     async def get(self, tx: Tx, task_id: TaskId) -> Task | None:
@@ -168,8 +203,32 @@ class TaskStore(Protocol):
         """Tasks newest first, and how many there are in all."""
         ...
 
-    async def next_claimable(self, tx: Tx, claimant: Claimant) -> Task | None:
-        """The first task in the queue whose phase this claimant may take, locked."""
+    async def save_all(self, tx: Tx, tasks: Sequence[Task]) -> list[Task]:
+        """Store changed tasks that this transaction keeps from others' writes."""
+        ...
+
+    async def overview(
+        self,
+        tx: Tx,
+        organization_ids: Collection[OrganizationId],
+        pool_ids: Collection[PoolId],
+    ) -> Overview:
+        """What could be claimed now by one of these pools, labels aside; oldest first."""
+        ...
+
+    async def claimable(
+        self, tx: Tx, wanted: Wanted, *, limit: int, without: Collection[TaskId] = ()
+    ) -> list[Task]:
+        """The first tasks in the queue whose phase may be taken, kept from others.
+
+        Tasks that others keep at this moment are passed over, and so are those ``without``.
+        """
+        ...
+
+    async def holdings(
+        self, tx: Tx, agent_ids: Collection[AgentId]
+    ) -> dict[AgentId, Holding]:
+        """What agents hold leases of; those without are left out."""
         ...
 
     async def waiting_for_lock(
@@ -186,8 +245,16 @@ class TaskStore(Protocol):
         """Tasks whose lease ran out and is not yet known to be lost."""
         ...
 
+    async def lost_scripts(self, tx: Tx, expired_before: datetime) -> list[TaskId]:
+        """Begun scripts whose agent is lost, with a lease that ran out before then."""
+        ...
+
     async def unsealed(self, tx: Tx, ended_before: datetime) -> list[TaskId]:
         """Ended tasks whose log has no `end` yet."""
+        ...
+
+    async def unfinished_in(self, tx: Tx, pool_id: PoolId) -> list[TaskId]:
+        """Tasks that name this pool and have not ended, oldest first."""
         ...
 
     async def of_workspace(self, tx: Tx, workspace_id: WorkspaceId) -> list[Task]:
@@ -198,8 +265,8 @@ class TaskStore(Protocol):
         """Remove a workspace's tasks with all that hangs on them."""
         ...
 
-    async def add_lease(self, tx: Tx, lease: LeaseRecord) -> None:
-        """Remember a new lease."""
+    async def add_leases(self, tx: Tx, leases: Sequence[LeaseRecord]) -> None:
+        """Remember new leases."""
         ...
 
     async def get_lease(self, tx: Tx, lease_id: LeaseId) -> LeaseRecord | None:
@@ -232,4 +299,28 @@ class TaskStore(Protocol):
 
     async def actions(self, tx: Tx, task_id: TaskId) -> list[ActionRecord]:
         """What was done to a task, oldest first."""
+        ...
+
+
+class LateOutputStore(Protocol):
+    """Output that came after its lease had ended."""
+
+    async def get(self, tx: Tx, lease_id: LeaseId) -> LateOutput | None:
+        """What is kept of a lease."""
+        ...
+
+    async def keep(self, tx: Tx, newer: LateOutput, start: int, data: bytes) -> None:
+        """Keep the bytes from offset ``start`` on; ``newer`` is what is kept then."""
+        ...
+
+    async def of_task(self, tx: Tx, task_id: TaskId) -> list[LateOutput]:
+        """What is kept of a task's leases, in the order in which it came."""
+        ...
+
+    async def content(self, tx: Tx, lease_id: LeaseId) -> bytes:
+        """All bytes that are kept of a lease."""
+        ...
+
+    async def remove(self, tx: Tx, task_id: TaskId) -> None:
+        """Forget what is kept of a task's leases."""
         ...

@@ -43,7 +43,7 @@ def task_resource(details: TaskDetails) -> tasks_shapes.Task:
         reason=details.reason,
         error=task.error,
         message=task.message,
-        options=tasks_shapes.TaskOptions.model_validate(task.options.model_dump()),
+        options=_options(task),
         auto_apply=task.auto_apply,
         configuration_version_id=task.configuration_version_id,
         plan_task_id=task.plan_task_id,
@@ -71,6 +71,9 @@ def task_resource(details: TaskDetails) -> tasks_shapes.Task:
         can_discard=allows(task, Discarded),
         can_cancel=allows(task, CancelAsked) and task.cancel is None,
         can_force_cancel=allows(task, ForceCancelAsked),
+        script=_script(task),
+        exit_code=task.exit_code,
+        resolved_version=task.resolved_version,
     )
 
 
@@ -89,13 +92,30 @@ def task_row(task: Task, reason: str) -> tasks_shapes.TaskRow:
         created_at=task.created_at,
         completed_at=task.completed_at,
         duration=duration_of(task),
+        options=_options(task),
         summary=task.summary,
         log_summary=tasks_shapes.LogSummary(
             plan_lines=task.log.plan_lines,
             apply_lines=task.log.apply_lines,
             has_errors=task.log.has_errors,
-            last_line=task.log.apply_last_line or task.log.plan_last_line,
+            last_line=task.log.last_line,
+            script_lines=task.log.script_lines,
         ),
+        script=_script(task),
+        exit_code=task.exit_code,
+    )
+
+
+def _options(task: Task) -> tasks_shapes.TaskOptions:
+    return tasks_shapes.TaskOptions.model_validate(task.options.model_dump())
+
+
+def _script(task: Task) -> tasks_shapes.TaskScript | None:
+    script = task.script
+    if script is None:
+        return None
+    return tasks_shapes.TaskScript(
+        name=script.name, key=script.key, version=script.version
     )
 
 

@@ -5,11 +5,14 @@ first phase to their end, in the order in which they were created. Tasks that on
 run beside them and never wait for the lock.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from sluice.base.ids import PoolId
+from sluice.tasks.matching import serves
 from sluice.tasks.model import Task, TaskState
 from sluice.wire.agent import PhaseName, Slots
+from sluice.wire.shapes.tasks import TaskType
 from sluice.workspaces.model import Lock
 
 ALIVE_SECONDS = 35.0
@@ -21,14 +24,13 @@ WAITING = frozenset({TaskState.QUEUED, TaskState.APPLY_READY})
 
 @dataclass(frozen=True, slots=True)
 class PoolFacts:
-    """What a reason for waiting says of agents: how many are alive, how many have room.
+    """What a reason for waiting says of a pool: how many agents are alive and have room."""
 
-    ``name`` is None where any pool of the organization will do.
-    """
-
-    name: str | None
+    id: PoolId
+    name: str
     agents: int
     free: int
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +40,21 @@ class WaitFacts:
     Attributes:
         contenders: tasks of the workspace that hold or wait for its lock, in order.
         lock: who holds the lock.
-        pool: the agents that could take it.
+        pools: all pools of the organization.
     """
 
     contenders: Sequence[Task]
     lock: Lock | None
-    pool: PoolFacts
+    pools: Sequence[PoolFacts]
 
 
 def next_phase(task: Task) -> PhaseName | None:
-    """The phase that an agent could claim of this task, None where there is none."""
+    """The phase that an agent could claim of this task, None where there is none.
+
+    A script without a body or path is `sluice exec`'s own: agents have nothing to run.
+    """
+    if task.task_type is TaskType.SCRIPT and task.sealed_script is None:
+        return None
     match task.state:
         case TaskState.QUEUED:
             return task.first_phase
@@ -90,6 +97,8 @@ def claimable(
 
 def waiting_reason(task: Task, facts: WaitFacts) -> str:
     """Why a task in a `WAITING` state has no agent, in words."""
+    if next_phase(task) is None:
+        return "waits for `sluice exec` to run it"
     ahead = ahead_of(task, facts.contenders)
     if ahead:
         first = ahead[0]
@@ -102,18 +111,36 @@ def waiting_reason(task: Task, facts: WaitFacts) -> str:
     if task.needs_lock and lock is not None and lock.id != task.id:
         because = f": {lock.reason}" if lock.reason else ""
         return f"workspace is locked by {lock.holder}{because}"
-    return _agents_reason(facts.pool)
+    return _agents_reason(task, facts.pools)
 
 
-def _agents_reason(pool: PoolFacts) -> str:
+def _agents_reason(task: Task, pools: Sequence[PoolFacts]) -> str:
+    able = [pool for pool in pools if serves(pool.id, pool.labels, task)]
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(task.labels.items()))
+    if task.pool_id is not None:
+        return _named_reason(task.pool_id, able)
+    if labels and not able:
+        owner = "workspace" if task.workspace_id else "script"
+        return (
+            f"no pool has the labels {labels}; make one or change the {owner}'s labels"
+        )
+    whose = f"the pools with the labels {labels}" if labels else "the organization"
+    if not any(pool.agents for pool in able):
+        verb = "have" if labels else "has"
+        return f"{whose} {verb} no agents; start one with `sluice agent`"
+    if not any(pool.free for pool in able):
+        return f"no agent of {whose} is free" if labels else "no agent is free"
+    return "waits for an agent to take it"
+
+
+def _named_reason(pool_id: PoolId, able: Sequence[PoolFacts]) -> str:
+    if not able:
+        return f"there is no pool {pool_id}; name another one and start again"
+    pool = able[0]
     if pool.agents == 0:
-        if pool.name is None:
-            return "the organization has no agents; start one with `sluice agent`"
         return f"pool {pool.name} has no agents; start one with `sluice agent`"
     if pool.free == 0:
-        return (
-            f"no agent of pool {pool.name} is free" if pool.name else "no agent is free"
-        )
+        return f"no agent of pool {pool.name} is free"
     return "waits for an agent to take it"
 
 

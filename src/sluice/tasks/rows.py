@@ -1,5 +1,8 @@
 """Rows of tasks and leases to records and back, in one place."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -10,12 +13,24 @@ from sluice.tasks.model import (
     LeaseOutcome,
     LeaseRecord,
     LogFigures,
+    ScriptFacts,
     Task,
     TaskState,
 )
 from sluice.wire.agent import Engine, PhaseName, PlanOptions
 from sluice.wire.events import Stage
 from sluice.wire.shapes.tasks import PlanSummary, TaskType
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Labels as the column holds them: equal labels are equal texts."""
+    return json.dumps(dict(labels), sort_keys=True, separators=(",", ":"))
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """Labels from their column."""
+    labels: dict[str, str] = json.loads(text)
+    return labels
 
 
 def task_values(task: Task) -> dict[str, Any]:
@@ -28,6 +43,7 @@ def task_values(task: Task) -> dict[str, Any]:
         "workspace_id": task.workspace_id,
         "organization_id": task.organization_id,
         "pool_id": task.pool_id,
+        "labels": labels_text(task.labels),
         "task_type": task.task_type.value,
         "state": task.state.value,
         "status": task.status.value,
@@ -43,10 +59,15 @@ def task_values(task: Task) -> dict[str, Any]:
         "working_directory": task.working_directory,
         "configuration_version_id": task.configuration_version_id,
         "plan_task_id": task.plan_task_id,
+        "resolved_version": task.resolved_version,
         "has_changes": task.has_changes,
         "summary": task.summary and task.summary.model_dump(by_alias=True),
         "plan_blob": task.plan_blob,
         "plan_json_blob": task.plan_json_blob,
+        "script": task.script and asdict(task.script),
+        "script_key": task.script.key or None if task.script else None,
+        "sealed_script": task.sealed_script,
+        "exit_code": task.exit_code,
         "phase": lease and lease.phase.value,
         "lease_id": lease and lease.id,
         "lease_agent_id": lease and lease.agent_id,
@@ -63,6 +84,8 @@ def task_values(task: Task) -> dict[str, Any]:
         "apply_last_line": log.apply_last_line,
         "plan_lines": log.plan_lines,
         "apply_lines": log.apply_lines,
+        "script_lines": log.script_lines,
+        "script_last_line": log.script_last_line,
         "log_sealed": log.sealed,
         "created_by": task.created_by,
         "created_at": task.created_at,
@@ -87,6 +110,7 @@ def task_of(row: RowMapping) -> Task:
         sequence=row["sequence"],
         version=row["version"],
         pool_id=row["pool_id"],
+        labels=labels_of(row["labels"]),
         state=TaskState(row["state"]),
         stage=Stage(row["stage"]) if row["stage"] else None,
         reason=row["reason"],
@@ -97,10 +121,14 @@ def task_of(row: RowMapping) -> Task:
         auto_apply=row["auto_apply"],
         configuration_version_id=row["configuration_version_id"],
         plan_task_id=row["plan_task_id"],
+        resolved_version=row["resolved_version"],
         has_changes=row["has_changes"],
         summary=None if summary is None else PlanSummary.model_validate(summary),
         plan_blob=row["plan_blob"],
         plan_json_blob=row["plan_json_blob"],
+        script=None if row["script"] is None else ScriptFacts(**row["script"]),
+        sealed_script=row["sealed_script"],
+        exit_code=row["exit_code"],
         lease=_lease(row),
         agent_lost=row["agent_lost"],
         cancel=CancelKind(row["cancel_requested"]) if row["cancel_requested"] else None,
@@ -134,6 +162,8 @@ def _figures(row: RowMapping) -> LogFigures:
         apply_last_line=row["apply_last_line"],
         has_errors=row["has_errors"],
         sealed=row["log_sealed"],
+        script_lines=row["script_lines"],
+        script_last_line=row["script_last_line"],
     )
 
 
@@ -151,6 +181,7 @@ def lease_values(lease: LeaseRecord) -> dict[str, Any]:
         "claimed_at": lease.claimed_at,
         "ended_at": lease.ended_at,
         "outcome": lease.outcome and lease.outcome.value,
+        "log_end": lease.log_end,
     }
 
 
@@ -168,4 +199,5 @@ def lease_record(row: RowMapping) -> LeaseRecord:
         base_state_id=row["base_state_id"],
         ended_at=row["ended_at"],
         outcome=LeaseOutcome(row["outcome"]) if row["outcome"] else None,
+        log_end=row["log_end"],
     )

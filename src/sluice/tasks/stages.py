@@ -27,6 +27,9 @@ _PHASES: dict[TaskType, tuple[PhaseName, ...]] = {
     TaskType.APPLY: (PhaseName.APPLY,),
     TaskType.SCRIPT: (PhaseName.SCRIPT,),
 }
+_SHOWING = frozenset(
+    {TaskState.PLANNING, TaskState.APPLYING, TaskState.RUNNING, TaskState.FAILED}
+)
 _STAGE_ORDER = {stage: at for at, stage in enumerate(Stage)}
 _STATUS = {
     StageOutcome.COMPLETED: StageStatus.COMPLETED,
@@ -104,5 +107,4 @@ def timings(stages: Iterable[StageRecord]) -> dict[str, int]:
 
 def current(task: Task) -> Stage | None:
     """The stage a task shows as its own: the running one, or the one it failed in."""
-    working = task.state in (TaskState.PLANNING, TaskState.APPLYING, TaskState.FAILED)
-    return task.stage if working else None
+    return task.stage if task.state in _SHOWING else None

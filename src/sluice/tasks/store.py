@@ -1,17 +1,18 @@
-"""Tasks in SQL: rows to records in one place, and the claim as one statement."""
+"""Tasks in SQL, but for their claims (`claim_store.py`)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sluice.base.errors import ConflictError
-from sluice.base.ids import AgentId, LeaseId, TaskId, WorkspaceId
+from sluice.base.ids import AgentId, LeaseId, PoolId, TaskId, WorkspaceId
 from sluice.base.paging import Page
 from sluice.base.transactions import Tx
 from sluice.db.engine import connection_of
+from sluice.tasks.claim_store import SqlClaims
 from sluice.tasks.model import (
     TERMINAL_STATES,
     ActionRecord,
@@ -20,13 +21,12 @@ from sluice.tasks.model import (
     Task,
     TaskState,
 )
-from sluice.tasks.ports import Claimant, TaskFilter
+from sluice.tasks.ports import TaskFilter
 from sluice.tasks.rows import lease_record, lease_values, task_of, task_values
 from sluice.tasks.tables import task_actions, task_leases, task_stages, tasks
 from sluice.wire.agent import PhaseName
 from sluice.wire.events import Stage
 from sluice.wire.shapes.tasks import StageStatus, TaskType
-from sluice.workspaces.tables import workspaces
 
 _QUEUE_LOCK = 0x51_0001
 """PostgreSQL's advisory lock under which tasks get their place in the queue."""
@@ -34,7 +34,7 @@ _QUEUE_LOCK = 0x51_0001
 _TERMINAL = [state.value for state in TERMINAL_STATES]
 
 
-class SqlTaskStore:
+class SqlTaskStore(SqlClaims):
     """Tasks, stages, leases and actions on SQLite and PostgreSQL."""
 
     async def insert(self, tx: Tx, task: Task) -> Task:
@@ -47,7 +47,14 @@ class SqlTaskStore:
             )
         highest = await connection.scalar(select(func.max(tasks.c.sequence)))
         placed = replace(task, sequence=(highest or 0) + 1)
-        await connection.execute(tasks.insert().values(**task_values(placed)))
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        done = await connection.execute(
+            dialect.insert(tasks)
+            .values(**task_values(placed))
+            .on_conflict_do_nothing(index_elements=["id"])
+        )
+        if done.rowcount == 0:
+            raise ConflictError(f"There is a task {task.id} already.")
         return placed
 
     async def get(self, tx: Tx, task_id: TaskId) -> Task | None:
@@ -97,27 +104,6 @@ class SqlTaskStore:
         )
         return [task_of(row) for row in rows.mappings()], total or 0
 
-    async def next_claimable(self, tx: Tx, claimant: Claimant) -> Task | None:
-        """The first task whose phase this claimant may take, locked (see `queue.claimable`)."""
-        phases = _claimable_phases(claimant)
-        if not phases:
-            return None
-        query = (
-            select(tasks)
-            .join(workspaces, workspaces.c.id == tasks.c.workspace_id)
-            .where(
-                tasks.c.organization_id == claimant.organization_id,
-                or_(tasks.c.pool_id.is_(None), tasks.c.pool_id == claimant.pool_id),
-                or_(*phases),
-                _has_turn(),
-            )
-            .order_by(tasks.c.sequence)
-            .limit(1)
-            .with_for_update(of=tasks, skip_locked=True)
-        )
-        row = (await connection_of(tx).execute(query)).mappings().one_or_none()
-        return None if row is None else task_of(row)
-
     async def waiting_for_lock(
         self, tx: Tx, workspace_ids: Sequence[WorkspaceId]
     ) -> list[Task]:
@@ -142,6 +128,19 @@ class SqlTaskStore:
         )
         return [TaskId(task_id) for task_id in found]
 
+    async def lost_scripts(self, tx: Tx, expired_before: datetime) -> list[TaskId]:
+        """Begun scripts whose agent is lost, with a lease that ran out before then."""
+        found = await connection_of(tx).scalars(
+            select(tasks.c.id)
+            .where(
+                tasks.c.lease_expires_at <= expired_before,
+                tasks.c.agent_lost.is_(True),
+                tasks.c.state == TaskState.RUNNING.value,
+            )
+            .order_by(tasks.c.sequence)
+        )
+        return [TaskId(task_id) for task_id in found]
+
     async def unsealed(self, tx: Tx, ended_before: datetime) -> list[TaskId]:
         """Ended tasks whose log has no `end` yet."""
         found = await connection_of(tx).scalars(
@@ -161,6 +160,13 @@ class SqlTaskStore:
         )
         return [task_of(row) for row in rows.mappings()]
 
+    async def unfinished_in(self, tx: Tx, pool_id: PoolId) -> list[TaskId]:
+        """Tasks that name this pool and have not ended, oldest first."""
+        found = await self._many(
+            tx, tasks.c.pool_id == pool_id, tasks.c.state.not_in(_TERMINAL)
+        )
+        return [task.id for task in found]
+
     async def of_workspace(self, tx: Tx, workspace_id: WorkspaceId) -> list[Task]:
         """All tasks of a workspace, oldest first."""
         return await self._many(tx, tasks.c.workspace_id == workspace_id)
@@ -175,12 +181,6 @@ class SqlTaskStore:
             )
         await connection.execute(
             tasks.delete().where(tasks.c.workspace_id == workspace_id)
-        )
-
-    async def add_lease(self, tx: Tx, lease: LeaseRecord) -> None:
-        """Remember a new lease."""
-        await connection_of(tx).execute(
-            task_leases.insert().values(**lease_values(lease))
         )
 
     async def get_lease(self, tx: Tx, lease_id: LeaseId) -> LeaseRecord | None:
@@ -281,40 +281,12 @@ class SqlTaskStore:
         ]
 
 
-def _claimable_phases(claimant: Claimant) -> list[ColumnElement[bool]]:
-    """Which waiting tasks fit into the slots, by the phase they wait for."""
-    queued = tasks.c.state == TaskState.QUEUED.value
-    saved_plan = tasks.c.task_type == TaskType.APPLY.value
-    phases: list[ColumnElement[bool]] = []
-    if claimant.slots.plan > 0:
-        phases.append(and_(queued, ~saved_plan))
-    if claimant.slots.apply > 0:
-        ready = tasks.c.state == TaskState.APPLY_READY.value
-        phases.append(or_(ready, and_(queued, saved_plan)))
-    return phases
-
-
-def _has_turn() -> ColumnElement[bool]:
-    """`queue.has_turn` in SQL."""
-    other = tasks.alias("other")
-    earlier = exists().where(
-        other.c.workspace_id == tasks.c.workspace_id,
-        other.c.task_type != TaskType.PLAN.value,
-        other.c.state.not_in(_TERMINAL),
-        other.c.sequence < tasks.c.sequence,
-    )
-    lock_id = workspaces.c.lock_id
-    return or_(
-        tasks.c.task_type == TaskType.PLAN.value,
-        and_(~earlier, or_(lock_id.is_(None), lock_id == tasks.c.id)),
-    )
-
-
 def _wanted(which: TaskFilter) -> list[ColumnElement[bool]]:
     pairs = (
         (tasks.c.organization_id, which.organization_id),
         (tasks.c.workspace_id, which.workspace_id),
         (tasks.c.status, which.status),
         (tasks.c.task_type, which.task_type),
+        (tasks.c.script_key, which.script),
     )
     return [column == value for column, value in pairs if value is not None]

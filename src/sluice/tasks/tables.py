@@ -10,23 +10,33 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    text,
 )
 
 from sluice.db.engine import metadata
 from sluice.db.types import Json, UtcDateTime
 
+
+def _open_index(name: str, *columns: str) -> Index:
+    """An index of open tasks alone: however long the history, few are open."""
+    where = text("completed_at IS NULL")
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
 # state: the lifecycle's own state (tasks/lifecycle.py); status: the public one, derived.
+# workspace_id: none for scripts. labels: canonical JSON of what a pool must have (`{}`: nothing).
 # sequence: order in the queue. version: compare-and-set. sealed_variables: run variables.
-# lease_*: the current lease. log_sealed: the log's `end` is in (what the loop looks for).
+# script_key: the registered script, of `script`. lease_*: the current lease. log_sealed: the log's `end` is in (what the loop looks for).
 tasks = Table(
     "tasks",
     metadata,
     Column("id", Text, primary_key=True),
     Column("sequence", BigInteger, nullable=False, unique=True),
     Column("version", BigInteger, nullable=False),
-    Column("workspace_id", Text, ForeignKey("workspaces.id"), nullable=False),
+    Column("workspace_id", Text, ForeignKey("workspaces.id")),
     Column("organization_id", Text, ForeignKey("organizations.id"), nullable=False),
     Column("pool_id", Text),
+    Column("labels", Text, nullable=False),
     Column("task_type", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("status", Text, nullable=False),
@@ -42,10 +52,15 @@ tasks = Table(
     Column("working_directory", Text, nullable=False),
     Column("configuration_version_id", Text),
     Column("plan_task_id", Text),
+    Column("resolved_version", Text, nullable=False),
     Column("has_changes", Boolean),
     Column("summary", Json),
     Column("plan_blob", Text),
     Column("plan_json_blob", Text),
+    Column("script", Json),
+    Column("script_key", Text),
+    Column("sealed_script", LargeBinary),
+    Column("exit_code", Integer),
     Column("phase", Text),
     Column("lease_id", Text),
     Column("lease_agent_id", Text),
@@ -62,6 +77,8 @@ tasks = Table(
     Column("apply_last_line", Text, nullable=False),
     Column("plan_lines", Integer, nullable=False),
     Column("apply_lines", Integer, nullable=False),
+    Column("script_lines", Integer, nullable=False),
+    Column("script_last_line", Text, nullable=False),
     Column("log_sealed", Boolean, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -71,6 +88,10 @@ tasks = Table(
     Index("ix_tasks_status_sequence", "status", "sequence"),
     Index("ix_tasks_lease_expires_at", "lease_expires_at"),
     Index("ix_tasks_lease_agent_id", "lease_agent_id"),
+    Index("ix_tasks_script_key_sequence", "script_key", "sequence"),
+    # what claims look at
+    _open_index("ix_tasks_open_sequence", "sequence"),
+    _open_index("ix_tasks_open_workspace_id", "workspace_id", "sequence"),
 )
 
 # every lease there was: where its part of the log begins, which state it started from
@@ -95,6 +116,7 @@ task_leases = Table(
     Column("claimed_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     Column("outcome", Text),
+    Column("log_end", BigInteger),
 )
 
 task_stages = Table(
@@ -125,4 +147,37 @@ task_actions = Table(
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+)
+
+# output that was captured before its lease ended and came afterwards: what is kept of
+# each lease, and its bytes in order
+late_output = Table(
+    "late_output",
+    metadata,
+    Column("lease_id", Text, primary_key=True),
+    Column(
+        "task_id",
+        Text,
+        ForeignKey("tasks.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("agent_id", Text, nullable=False),
+    Column("committed", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+
+late_output_parts = Table(
+    "late_output_parts",
+    metadata,
+    Column(
+        "lease_id",
+        Text,
+        ForeignKey("late_output.lease_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
 )

@@ -49,7 +49,7 @@ async def open_configuration(
 async def open_state(deps: TaskDeps, *, caller: TaskPrincipal) -> bytes | None:
     """The workspace's state, None where there is none; remembered as the phase's base."""
     task = await _begun(deps, caller)
-    version = await current_state(deps.states, workspace_id=task.workspace_id)
+    version = await current_state(deps.states, workspace_id=task.home)
     if version is None:
         return None
     async with deps.transactions.write() as tx:
@@ -141,7 +141,7 @@ async def store_state(deps: TaskDeps, *, caller: TaskPrincipal, content: bytes) 
         raise ConflictError(f"{task.id} is not applying; only an apply writes state.")
     await create_state_version(
         deps.states,
-        workspace_id=task.workspace_id,
+        workspace_id=task.home,
         content=content,
         created_by=task.created_by,
         task_id=task.id,
@@ -188,9 +188,9 @@ async def plan_of(deps: TaskDeps, *, task: Task) -> PlanJson:
 
 async def outputs_of(deps: TaskDeps, *, task: Task) -> list[OutputValue]:
     """The outputs of the state the task made while that is current, else those it planned."""
-    state = await current_state(deps.states, workspace_id=task.workspace_id)
+    state = await current_state(deps.states, workspace_id=task.home)
     if state is not None and state.task_id == task.id:
-        return await outputs(deps.states, workspace_id=task.workspace_id)
+        return await outputs(deps.states, workspace_id=task.home)
     return planned_outputs(await plan_of(deps, task=task))
 
 

@@ -17,28 +17,33 @@ class StreamLimits:
 
     Attributes:
         viewers_per_task: streams of one task at a time.
+        viewers_per_script: the same of a task that runs a script.
         streams_per_user: streams of one user at a time.
         new_per_minute: new streams a minute from one address.
         idle_seconds: a stream is closed after so long without traffic either way.
+        script_idle_seconds: the same for a WebSocket at a task that runs a script.
         heartbeat_seconds: how often a stream of server-sent events says that it lives.
         unacknowledged_bytes: how far a stream with acknowledgements runs ahead.
     """
 
     viewers_per_task: int = 100
+    viewers_per_script: int = 10
     streams_per_user: int = 10
     new_per_minute: int = 30
     idle_seconds: float = 600.0
+    script_idle_seconds: float = 600.0
     heartbeat_seconds: float = 25.0
     unacknowledged_bytes: int = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who opens a stream of what, and from where."""
+    """Who opens a stream of what (of a ``script`` or not), and from where."""
 
     task_id: TaskId
     user: str
     address: str
+    script: bool = False
 
 
 class Admission:
@@ -68,10 +73,13 @@ class Admission:
 
     def _check(self, visitor: Visitor) -> None:
         limits = self.limits
-        if self._tasks[visitor.task_id] >= limits.viewers_per_task:
+        most, setting = limits.viewers_per_task, "stream_viewers_per_task"
+        if visitor.script:
+            most, setting = limits.viewers_per_script, "log_max_clients_per_task"
+        if self._tasks[visitor.task_id] >= most:
             raise RateLimitedError(
-                f"{visitor.task_id} has {limits.viewers_per_task} live streams already;"
-                " wait, or raise the setting stream_viewers_per_task.",
+                f"{visitor.task_id} has {most} live streams already; wait, or raise the"
+                f" setting {setting}.",
                 retry_after=10,
             )
         if self._users[visitor.user] >= limits.streams_per_user:

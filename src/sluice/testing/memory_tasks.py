@@ -1,36 +1,28 @@
 """Tasks, their stages, leases and actions in dicts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
 from sluice.base.errors import ConflictError
-from sluice.base.ids import AgentId, LeaseId, TaskId, WorkspaceId
+from sluice.base.ids import AgentId, LeaseId, PoolId, TaskId, WorkspaceId
 from sluice.base.paging import Page
 from sluice.base.transactions import Tx
-from sluice.tasks.model import ActionRecord, LeaseRecord, StageRecord, Task
-from sluice.tasks.ports import Claimant, TaskFilter
-from sluice.tasks.queue import claimable
+from sluice.tasks.model import ActionRecord, LeaseRecord, StageRecord, Task, TaskState
+from sluice.tasks.ports import TaskFilter
 from sluice.testing.memory import MemoryTransactions, reading, writing
+from sluice.testing.memory_claims import KnowsWorkspaces, MemoryClaims
 from sluice.wire.agent import PhaseName
 from sluice.wire.events import Stage
-from sluice.workspaces.model import Workspace
 
 
-class _Workspaces(Protocol):
-    async def get(self, tx: Tx, workspace_id: WorkspaceId) -> Workspace | None: ...
-
-
-class MemoryTaskStore:
+class MemoryTaskStore(MemoryClaims):
     """The in-memory twin of `SqlTaskStore`; looks locks up in ``workspaces``."""
 
     def __init__(
-        self, transactions: MemoryTransactions, workspaces: _Workspaces
+        self, transactions: MemoryTransactions, workspaces: KnowsWorkspaces
     ) -> None:
-        self._workspaces = workspaces
-        self._tasks = transactions.table(dict[TaskId, Task]())
-        self._leases = transactions.table(dict[LeaseId, LeaseRecord]())
+        super().__init__(transactions, workspaces)
         self._stages = transactions.table(
             dict[tuple[TaskId, PhaseName, Stage], StageRecord]()
         )
@@ -39,6 +31,8 @@ class MemoryTaskStore:
     async def insert(self, tx: Tx, task: Task) -> Task:
         """Add a task at the end of the queue."""
         writing(tx)
+        if task.id in self._tasks:
+            raise ConflictError(f"There is a task {task.id} already.")
         highest = max((row.sequence for row in self._tasks.values()), default=0)
         placed = replace(task, sequence=highest + 1)
         self._tasks[task.id] = placed
@@ -74,22 +68,6 @@ class MemoryTaskStore:
         rows = self._ordered(lambda task: _wanted(task, which))[::-1]
         return rows[page.offset : page.offset + page.limit], len(rows)
 
-    async def next_claimable(self, tx: Tx, claimant: Claimant) -> Task | None:
-        """The first task whose phase this claimant may take."""
-        writing(tx)
-        for task in self._ordered(
-            lambda task: (
-                task.organization_id == claimant.organization_id
-                and task.pool_id in (None, claimant.pool_id)
-            )
-        ):
-            workspace = await self._workspaces.get(tx, task.workspace_id)
-            contenders = await self.waiting_for_lock(tx, [task.workspace_id])
-            lock = workspace.lock if workspace else None
-            if claimable(task, contenders, lock, claimant.slots):
-                return task
-        return None
-
     async def waiting_for_lock(
         self, tx: Tx, workspace_ids: Sequence[WorkspaceId]
     ) -> list[Task]:
@@ -122,6 +100,19 @@ class MemoryTaskStore:
         )
         return [task.id for task in rows]
 
+    async def lost_scripts(self, tx: Tx, expired_before: datetime) -> list[TaskId]:
+        """Begun scripts whose agent is lost, with a lease that ran out before then."""
+        reading(tx)
+        rows = self._ordered(
+            lambda task: (
+                task.state is TaskState.RUNNING
+                and task.agent_lost
+                and task.lease is not None
+                and task.lease.expires_at <= expired_before
+            )
+        )
+        return [task.id for task in rows]
+
     async def unsealed(self, tx: Tx, ended_before: datetime) -> list[TaskId]:
         """Ended tasks whose log has no `end` yet."""
         reading(tx)
@@ -133,6 +124,12 @@ class MemoryTaskStore:
                 and task.completed_at <= ended_before
             )
         )
+        return [task.id for task in rows]
+
+    async def unfinished_in(self, tx: Tx, pool_id: PoolId) -> list[TaskId]:
+        """Tasks that name this pool and have not ended, oldest first."""
+        reading(tx)
+        rows = self._ordered(lambda task: task.pool_id == pool_id and not task.terminal)
         return [task.id for task in rows]
 
     async def of_workspace(self, tx: Tx, workspace_id: WorkspaceId) -> list[Task]:
@@ -152,11 +149,6 @@ class MemoryTaskStore:
             del self._stages[stage]
         for action in [key for key in self._actions if key[0] in gone]:
             del self._actions[action]
-
-    async def add_lease(self, tx: Tx, lease: LeaseRecord) -> None:
-        """Remember a new lease."""
-        writing(tx)
-        self._leases[lease.id] = lease
 
     async def get_lease(self, tx: Tx, lease_id: LeaseId) -> LeaseRecord | None:
         """A lease, present or past."""
@@ -201,10 +193,6 @@ class MemoryTaskStore:
         reading(tx)
         return [row for key, row in self._actions.items() if key[0] == task_id]
 
-    def _ordered(self, wanted: Callable[[Task], bool]) -> list[Task]:
-        rows = (task for task in self._tasks.values() if wanted(task))
-        return sorted(rows, key=lambda task: task.sequence)
-
 
 def _wanted(task: Task, which: TaskFilter) -> bool:
     pairs = (
@@ -212,5 +200,6 @@ def _wanted(task: Task, which: TaskFilter) -> bool:
         (which.workspace_id, task.workspace_id),
         (which.status, task.status),
         (which.task_type, task.task_type),
+        (which.script, task.script.key or None if task.script else None),
     )
     return all(wanted in (None, value) for wanted, value in pairs)
