@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sluice.agents.log_api import build_upload_routes
-from sluice.agents.upload import UploadDeps
+from sluice.agents.upload import Closing, UploadDeps
 from sluice.base.clock import SystemClock
 from sluice.base.errors import NotFoundError, UnavailableError
 from sluice.base.ids import AgentId, LeaseId
@@ -256,9 +256,17 @@ async def test_the_agent_hears_what_it_is_asked_to_do(uploads: Uploads) -> None:
         assert (await heard(socket))["command"] == "cancel"
 
 
-@pytest.mark.parametrize("message", [b"", b"short", "text", b"x" * 2_200_000])
-async def test_what_is_no_upload_ends_the_connection(
-    uploads: Uploads, message: bytes | str
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (b"", "no upload: 0 bytes, where 16 to "),
+        (b"short", "no upload: 5 bytes, where 16 to "),
+        ("text", "no upload: a text message where a binary one is due"),
+        (b"x" * 2_200_000, "no upload: 2200000 bytes, where 16 to "),
+    ],
+)
+async def test_what_is_no_upload_ends_the_connection_with_a_reason(
+    uploads: Uploads, message: bytes | str, why: str
 ) -> None:
     async with uploads.connect() as socket:
         await probed(uploads, socket)
@@ -266,6 +274,13 @@ async def test_what_is_no_upload_ends_the_connection(
         async with hung_up():
             await socket.recv()
         assert socket.close_code == 1007
+        assert (socket.close_reason or "").startswith(why)
+
+
+def test_a_reason_is_cut_to_what_a_close_frame_holds() -> None:
+    closing = Closing(1007, "x" * 122 + "é and more")
+    assert closing.reason == "x" * 122
+    assert Closing(1007, "é" * 70).reason == "é" * 61
 
 
 async def test_a_damaged_message_is_asked_for_again(uploads: Uploads) -> None:
@@ -291,12 +306,21 @@ async def test_a_database_that_is_away_means_try_again(
         async with hung_up():
             await socket.recv()
         assert socket.close_code == 1013
+        assert socket.close_reason == "the disk is full"
+
+
+async def problem(
+    uploads: Uploads, *, token: str = "phase", query: str = ""
+) -> tuple[int, str]:
+    """Status and detail with which a handshake is refused."""
+    with pytest.raises(InvalidStatus) as error:
+        await uploads.connect(token=token, query=query)
+    response = error.value.response
+    return response.status_code, json.loads(response.body or b"")["detail"]
 
 
 async def refused(uploads: Uploads, *, token: str = "phase", query: str = "") -> int:
-    with pytest.raises(InvalidStatus) as error:
-        await uploads.connect(token=token, query=query)
-    return error.value.response.status_code
+    return (await problem(uploads, token=token, query=query))[0]
 
 
 async def test_who_may_not_upload_is_refused_before_the_upgrade(
@@ -309,7 +333,39 @@ async def test_who_may_not_upload_is_refused_before_the_upgrade(
     assert await refused(uploads, query="task_id=task-2&lease_id=lease-1") == 403
     assert await refused(uploads, query=f"task_id={task_id}&lease_id=lease-2") == 403
     assert await refused(uploads, query=f"{mine}&stream_mode=never") == 422
-    assert await refused(uploads, token="agent", query=f"task_id={task_id}") == 404
+    assert await refused(uploads, token="agent", query=f"{mine}0") == 404
+
+
+async def test_a_refusal_says_what_is_missing_and_what_to_do(
+    uploads: Uploads,
+) -> None:
+    task_id = uploads.agent.task_id
+    missing = "lease_id is missing; give the one that the phase's order names"
+    for query in (f"task_id={task_id}", f"task_id={task_id}&lease_id="):
+        status, detail = await problem(uploads, token="agent", query=query)
+        assert (status, detail.startswith(missing)) == (422, True), detail
+    status, detail = await problem(uploads, query="lease_id=lease-1")
+    assert (status, detail.startswith("task_id is missing; ")) == (422, True)
+    _, detail = await problem(uploads, query=f"task_id={task_id}&lease_id=lease-2")
+    assert "that of the lease lease-1, not of lease-2; give that one" in detail
+    _, detail = await problem(uploads, query="task_id=task-2")
+    assert (
+        f"The token is that of {task_id}; it may not write the log of task-2" in detail
+    )
+    query = f"task_id={task_id}&lease_id=lease-9"
+    _, detail = await problem(uploads, token="agent", query=query)
+    assert detail.startswith("There is no lease lease-9; give the one")
+
+
+async def test_a_patch_without_a_lease_says_so(uploads: Uploads) -> None:
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.patch(
+            f"{uploads.server.url}/api/v1/tasks/{uploads.agent.task_id}/log",
+            headers={"Authorization": "Bearer agent"},
+            content=uploads.message(),
+        )
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("lease_id is missing; ")
 
 
 async def test_the_agents_own_token_serves_for_its_leases(uploads: Uploads) -> None:

@@ -4,9 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from sluice.agents import actions
-from sluice.agents.actions import AgentDeps, SeenAgent
-from sluice.agents.model import Pool
+from sluice.agents import actions, pool_actions, pulling
+from sluice.agents.actions import AgentDeps
+from sluice.agents.present import (
+    agent_details,
+    agent_resource,
+    agent_status,
+    pool_resource,
+)
 from sluice.auth.guard import require
 from sluice.auth.model import (
     AgentPrincipal,
@@ -31,8 +36,12 @@ from sluice.wire.agent import (
 )
 from sluice.wire.shapes import people as people_shapes
 from sluice.wire.shapes import pools as pools_shapes
+from sluice.wire.shapes.base import ReasonInput
 from sluice.wire.shapes.people import TokenInput
-from sluice.wire.shapes.pools import PoolInput
+from sluice.wire.shapes.pools import PoolInput, PoolPatch
+
+PING_NOW = {"Sluice-Ping": "now"}
+"""On a pull's 204: there is an order, and the agent hears it by its ping."""
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
 Admin = Annotated[Principal, Depends(require(Permission.ADMIN))]
@@ -47,6 +56,8 @@ def build_router(deps: AgentDeps) -> APIRouter:
     _add_pools(router, deps)
     _add_pool_tokens(router, deps)
     _add_agents(router, deps)
+    _add_drains(router, deps)
+    _add_protocol(router, deps)
     _add_reports(router, deps)
     return router
 
@@ -55,7 +66,7 @@ def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
     @router.get("/organizations/{organization}/pools")
     async def list_pools(organization: str, _: Reader) -> list[pools_shapes.Pool]:
         """An organization's pools by name."""
-        pools = await actions.list_pools(deps, organization=organization)
+        pools = await pool_actions.list_pools(deps, organization=organization)
         return [pool_resource(pool) for pool in pools]
 
     @router.post("/organizations/{organization}/pools", status_code=201)
@@ -63,13 +74,34 @@ def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
         organization: str, given: PoolInput, _: Admin
     ) -> pools_shapes.Pool:
         """Make a pool; the organization is named by its id or its name."""
-        made = await actions.create_pool(deps, organization=organization, wanted=given)
+        made = await pool_actions.create_pool(
+            deps, organization=organization, wanted=given
+        )
         return pool_resource(made)
 
     @router.get("/pools/{pool_id}")
     async def get_pool(pool_id: str, _: Reader) -> pools_shapes.Pool:
         """One pool."""
-        return pool_resource(await actions.get_pool(deps, pool_id=PoolId(pool_id)))
+        return pool_resource(await pool_actions.get_pool(deps, pool_id=PoolId(pool_id)))
+
+    @router.patch("/pools/{pool_id}")
+    async def change_pool(
+        pool_id: str, given: PoolPatch, _: Admin
+    ) -> pools_shapes.Pool:
+        """Change a pool's rules; what is absent stays."""
+        changed = await pool_actions.change_pool(
+            deps, pool_id=PoolId(pool_id), patch=given
+        )
+        return pool_resource(changed)
+
+    @router.delete(
+        "/pools/{pool_id}",
+        status_code=204,
+        responses={409: {"description": "It is in use; the detail says by what."}},
+    )
+    async def delete_pool(pool_id: str, _: Admin) -> None:
+        """Remove a pool that nothing names, with its tokens and its offline agents."""
+        await pool_actions.delete_pool(deps, pool_id=PoolId(pool_id))
 
 
 def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
@@ -78,7 +110,7 @@ def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
         pool_id: str, given: TokenInput, _: Admin
     ) -> people_shapes.NewToken:
         """Make a token with which agents register in the pool; it is shown this once."""
-        issued = await actions.issue_pool_token(
+        issued = await pool_actions.issue_pool_token(
             deps, pool_id=PoolId(pool_id), wanted=given
         )
         return people_shapes.NewToken(
@@ -91,13 +123,13 @@ def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
     @router.get("/pools/{pool_id}/tokens")
     async def list_pool_tokens(pool_id: str, _: Admin) -> list[people_shapes.TokenInfo]:
         """The pool's tokens, without their secrets."""
-        found = await actions.pool_tokens(deps, pool_id=PoolId(pool_id))
+        found = await pool_actions.pool_tokens(deps, pool_id=PoolId(pool_id))
         return [_token_info(token) for token in found]
 
     @router.delete("/pools/{pool_id}/tokens/{token_id}", status_code=204)
     async def end_pool_token(pool_id: str, token_id: str, _: Admin) -> None:
         """Revoke a token; agents that registered with it go on."""
-        await actions.end_pool_token(
+        await pool_actions.end_pool_token(
             deps, pool_id=PoolId(pool_id), token_id=TokenId(token_id)
         )
 
@@ -107,9 +139,57 @@ def _add_agents(router: APIRouter, deps: AgentDeps) -> None:
     async def list_agents(organization: str, _: Reader) -> list[pools_shapes.Agent]:
         """An organization's agents as last heard of."""
         found = await actions.list_agents(deps, organization=organization)
-        return [_agent(seen) for seen in found]
+        return [agent_resource(seen) for seen in found]
 
-    @router.post("/agents/register")
+    @router.get("/agents/{agent_id}")
+    async def get_agent(agent_id: str, _: Reader) -> pools_shapes.AgentDetails:
+        """One agent: its load, what it runs, and what each of its loops is doing."""
+        return agent_details(await actions.get_agent(deps, agent_id=AgentId(agent_id)))
+
+    @router.get("/agents/{agent_id}/status")
+    async def get_agent_status(agent_id: str, _: Reader) -> pools_shapes.AgentStatus:
+        """An agent's live status tree, as it last told it."""
+        return agent_status(await actions.get_agent(deps, agent_id=AgentId(agent_id)))
+
+    @router.delete(
+        "/agents/{agent_id}",
+        status_code=204,
+        responses={409: {"description": "It is alive, or holds a task."}},
+    )
+    async def remove_agent(agent_id: str, _: Admin) -> None:
+        """Forget an agent that is offline and holds nothing."""
+        await actions.remove_agent(deps, agent_id=AgentId(agent_id))
+
+
+def _add_drains(router: APIRouter, deps: AgentDeps) -> None:
+    @router.post("/agents/{agent_id}/drain")
+    async def drain(
+        agent_id: str, given: ReasonInput, admin: Admin
+    ) -> pools_shapes.Agent:
+        """Have an agent take no more work until it is resumed; what it runs goes on."""
+        seen = await actions.drain(
+            deps, agent_id=AgentId(agent_id), actor=admin.actor, reason=given.reason
+        )
+        return agent_resource(seen)
+
+    @router.post("/agents/{agent_id}/resume")
+    async def resume(
+        agent_id: str, given: ReasonInput, admin: Admin
+    ) -> pools_shapes.Agent:
+        """Have an agent take work again."""
+        seen = await actions.resume(
+            deps, agent_id=AgentId(agent_id), actor=admin.actor, reason=given.reason
+        )
+        return agent_resource(seen)
+
+
+def _add_protocol(router: APIRouter, deps: AgentDeps) -> None:
+    @router.post(
+        "/agents/register",
+        responses={
+            409: {"description": "The versions do not fit; the detail says so."}
+        },
+    )
     async def register(given: RegisterRequest, caller: Registrant) -> RegisterResponse:
         """An agent introduces itself with its pool's token."""
         if not isinstance(caller, PoolPrincipal):
@@ -125,17 +205,24 @@ def _add_agents(router: APIRouter, deps: AgentDeps) -> None:
     @router.post(
         "/agents/{agent_id}/tasks/pull",
         response_model=PhaseOrder,
-        responses={204: {"description": "No work came in time."}},
+        responses={
+            204: {
+                "description": "No work came in time; or, with `Sluice-Ping: now`, there"
+                " is an order that the agent hears by its ping."
+            }
+        },
     )
     async def pull(
         agent_id: str, given: PullRequest, caller: Worker, request: Request
     ) -> PhaseOrder | Response:
         """Wait up to 30 s for a phase that fits into the slots, and take it."""
         agent = _agent_caller(caller, AgentId(agent_id))
-        order = await actions.pull(
+        pulled = await pulling.pull(
             deps, caller=agent, wanted=given, gone=request.is_disconnected
         )
-        return Response(status_code=204) if order is None else order
+        if pulled.order is not None:
+            return pulled.order
+        return Response(status_code=204, headers=PING_NOW if pulled.ping_now else None)
 
 
 def _add_reports(router: APIRouter, deps: AgentDeps) -> None:
@@ -187,19 +274,6 @@ async def _check_reporter(
         raise ForbiddenError(f"{caller.actor} does not hold the lease {lease_id}.")
 
 
-def pool_resource(pool: Pool) -> pools_shapes.Pool:
-    """A pool as the API shows it."""
-    return pools_shapes.Pool(
-        id=pool.id,
-        organization_id=pool.organization_id,
-        name=pool.name,
-        labels=dict(pool.labels),
-        max_plan_concurrency=pool.max_plan_concurrency,
-        allow_apply_concurrent=pool.allow_apply_concurrent,
-        created_at=pool.created_at,
-    )
-
-
 def _token_info(token: StoredToken) -> people_shapes.TokenInfo:
     return people_shapes.TokenInfo(
         id=token.id,
@@ -207,23 +281,4 @@ def _token_info(token: StoredToken) -> people_shapes.TokenInfo:
         created_at=token.created_at,
         expires_at=token.expires_at,
         last_used_at=token.last_used_at,
-    )
-
-
-def _agent(seen: SeenAgent) -> pools_shapes.Agent:
-    agent = seen.agent
-    return pools_shapes.Agent(
-        id=agent.id,
-        pool_id=agent.pool_id,
-        name=agent.name,
-        version=agent.version,
-        labels=dict(agent.labels),
-        state=seen.state,
-        plan_tasks_running=agent.plan_tasks_running,
-        plan_task_limit=agent.plan_task_limit,
-        apply_task_running=agent.apply_task_running,
-        current_tasks=list(agent.current_tasks),
-        cpu_usage=agent.cpu_usage,
-        mem_usage=agent.mem_usage,
-        last_seen_at=agent.last_seen_at,
     )

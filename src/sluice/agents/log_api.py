@@ -12,9 +12,15 @@ from sluice.agents.upload import Upload, UploadDeps
 from sluice.auth.guard import authorize, guarded, principal_of
 from sluice.auth.model import AgentPrincipal, Principal, TaskPrincipal
 from sluice.auth.policy import Permission
-from sluice.base.errors import ForbiddenError, InvalidInputError, SluiceError
+from sluice.base.errors import (
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    SluiceError,
+)
 from sluice.base.ids import LeaseId, TaskId
 from sluice.edge.bodies import read_body
+from sluice.edge.described import Content, Described, Parameter, upgraded
 from sluice.edge.problems import problem_of
 from sluice.logs.assembly import LogSystem
 from sluice.logs.incoming import (
@@ -42,6 +48,41 @@ _STATUS = {
     AckStatus.CORRUPT: 400,
 }
 _encode = msgspec.json.Encoder().encode
+
+_MESSAGE = (
+    "Epoch and offset (8 bytes each, little-endian), then chunks that follow each other, at"
+    " most 1 MiB; without chunks it is a probe."
+)
+_LEASE = Parameter(
+    "lease_id",
+    "The lease that the phase's order names; a task token stands for its own.",
+)
+UPLOAD = Described(
+    "Upload output over a WebSocket",
+    upgraded(f"Binary messages up: {_MESSAGE} Texts down: `Ack`."),
+    (
+        Parameter("task_id", "Whose output it is.", required=True),
+        _LEASE,
+        Parameter(
+            "stream_mode",
+            "The agent's rhythm.",
+            tuple(mode.value for mode in StreamMode),
+        ),
+    ),
+    tag="agents",
+)
+PATCH = Described(
+    "Upload output where WebSockets are blocked",
+    {
+        200: Content("Stored, or already there.", record=Ack),
+        409: Content("The log stands elsewhere, or another writes it.", record=Ack),
+        410: Content("The log has ended.", record=Ack),
+        400: Content("A checksum does not fit; nothing is stored.", record=Ack),
+    },
+    (_LEASE,),
+    Content(_MESSAGE, "application/octet-stream"),
+    tag="agents",
+)
 
 
 class StoredPhases:
@@ -89,9 +130,10 @@ def build_upload_routes(deps: UploadDeps) -> list[BaseRoute]:
 
 
 class UploadSocket:
-    """`GET /ws/agent/logs?task_id=…&lease_id=…`, as a raw ASGI application."""
+    """A phase's output on its way up: chunks from the agent, acknowledgements to it."""
 
     permission = Permission.TASK_DATA
+    described = UPLOAD
 
     def __init__(self, deps: UploadDeps) -> None:
         self._deps = deps
@@ -117,7 +159,7 @@ class UploadPatch:
 
     def __init__(self, deps: UploadDeps) -> None:
         self._deps = deps
-        self.endpoint = guarded(Permission.TASK_DATA)(self._patch)
+        self.endpoint = guarded(Permission.TASK_DATA, described=PATCH)(self._patch)
 
     async def _patch(self, request: Request) -> Response:
         """Append the body's chunks, as over the WebSocket."""
@@ -149,29 +191,61 @@ async def _lease(
     """The lease under which the caller uploads.
 
     Raises:
+        InvalidInputError: the address does not say which.
         ForbiddenError: it is not the caller's, or not one of this task.
         NotFoundError: there is no such lease.
     """
-    given = LeaseId(connection.query_params.get("lease_id", ""))
-    match principal:
-        case TaskPrincipal():
-            mine = principal.task_id == task_id and given in {"", principal.lease_id}
-            lease_id = principal.lease_id
-        case AgentPrincipal():
-            mine, lease_id = True, given
-        case _:
-            mine, lease_id = False, given
-    if not mine:
-        raise ForbiddenError(f"{principal.actor} may not write the log of {task_id}.")
-    lease = await deps.work.lease(lease_id)
+    lease_id = _lease_id(connection, principal, task_id)
+    try:
+        lease = await deps.work.lease(lease_id)
+    except NotFoundError:
+        raise NotFoundError(
+            f"There is no lease {lease_id}; give the one that the phase's order names."
+        ) from None
     by_another = (
         isinstance(principal, AgentPrincipal) and lease.agent_id != principal.agent_id
     )
     if lease.task_id != task_id or by_another:
         raise ForbiddenError(
-            f"The lease {lease.id} is not {principal.actor}'s for {task_id}."
+            f"The lease {lease.id} is not {principal.actor}'s for {task_id}; "
+            "give the one that the phase's order names."
         )
     return lease
+
+
+def _lease_id(
+    connection: HTTPConnection, principal: Principal, task_id: TaskId
+) -> LeaseId:
+    """The lease that the address names, or else the caller's token."""
+    if not task_id:
+        raise InvalidInputError(
+            "task_id is missing; say whose log it is: ?task_id=…&lease_id=…"
+        )
+    given = LeaseId(connection.query_params.get("lease_id", ""))
+    match principal:
+        case TaskPrincipal() if principal.task_id != task_id:
+            raise ForbiddenError(
+                f"The token is that of {principal.task_id}; it may not write the log of "
+                f"{task_id}. Use the token of the phase's own order."
+            )
+        case TaskPrincipal() if given not in {"", principal.lease_id}:
+            raise ForbiddenError(
+                f"The token is that of the lease {principal.lease_id}, not of {given}; "
+                "give that one as lease_id, or none."
+            )
+        case TaskPrincipal():
+            return principal.lease_id
+        case AgentPrincipal() if not given:
+            raise InvalidInputError(
+                "lease_id is missing; give the one that the phase's order names "
+                "(?lease_id=…), or use the order's own token, which stands for it."
+            )
+        case AgentPrincipal():
+            return given
+        case _:
+            raise ForbiddenError(
+                f"{principal.actor} may not write the log of {task_id}."
+            )
 
 
 def _check_mode(connection: HTTPConnection) -> None:

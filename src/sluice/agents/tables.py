@@ -23,6 +23,9 @@ pools = Table(
     Column("labels", Json, nullable=False),
     Column("max_plan_concurrency", Integer, nullable=False),
     Column("allow_apply_concurrent", Boolean, nullable=False),
+    Column("adaptive_concurrency", Boolean, nullable=False),
+    Column("cpu_threshold", Float, nullable=False),
+    Column("mem_threshold", Float, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("organization_id", "name"),
 )
@@ -35,15 +38,23 @@ agents = Table(
     Column("name", Text, nullable=False),
     Column("version", Text, nullable=False),
     Column("labels", Json, nullable=False),
+    # the random name of its data directory
+    Column("instance", Text, nullable=False),
     Column("capabilities", Json, nullable=False),
     Column("busy", Boolean, nullable=False),
     Column("draining", Boolean, nullable=False),
+    # what people ask of it, until they ask for something else
+    Column("drain_requested", Boolean, nullable=False),
+    Column("drain_reason", Text, nullable=False),
+    Column("drain_by", Text, nullable=False),
+    Column("drain_at", UtcDateTime),
     Column("plan_tasks_running", Integer, nullable=False),
     Column("plan_task_limit", Integer, nullable=False),
     Column("apply_task_running", Boolean, nullable=False),
     Column("current_tasks", Json, nullable=False),
     Column("cpu_usage", Float, nullable=False),
     Column("mem_usage", Float, nullable=False),
+    Column("loops", Json, nullable=False),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("last_seen_at", UtcDateTime, nullable=False),
 )

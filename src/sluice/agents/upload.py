@@ -19,11 +19,12 @@ from sluice.base.clock import Clock
 from sluice.base.errors import NotFoundError, SluiceError, UnavailableError
 from sluice.base.ids import LeaseId, TaskId
 from sluice.events.hub import Hub
-from sluice.events.topics import task_topic, watch_topic
+from sluice.events.topics import agent_topic, task_topic, watch_topic
 from sluice.logs.incoming import BrokenUploadError, split_upload
 from sluice.logs.logbook import Logs, Pending
 from sluice.logs.tails import Tails
 from sluice.tasks.model import LeaseRecord
+from sluice.wire.agent import PING_COMMAND
 from sluice.wire.chunk import Chunk
 from sluice.wire.log_flow import WINDOW, Ack, AckStatus
 
@@ -31,10 +32,12 @@ AHEAD_BYTES = 2 * WINDOW
 AHEAD_MESSAGES = 1024
 RENEW_SECONDS = 5.0
 LOOK_SECONDS = 5.0
-CLOSE_GOING_AWAY = 1001
 CLOSE_BROKEN = 1007
 CLOSE_REFUSED = 1008
 CLOSE_TRY_AGAIN = 1013
+
+REASON_BYTES = 123
+"""What a close frame holds beside its code (RFC 6455)."""
 
 _encode = msgspec.json.Encoder().encode
 _logger = structlog.get_logger(__name__)
@@ -75,6 +78,19 @@ class UploadDeps:
     clock: Clock
 
 
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """With which code a connection is closed, and why."""
+
+    code: int
+    why: str
+
+    @property
+    def reason(self) -> str:
+        """``why``, as much of it as a close frame holds."""
+        return self.why.encode()[:REASON_BYTES].decode(errors="ignore")
+
+
 class Upload:
     """One connection of the holder of ``lease``."""
 
@@ -99,52 +115,64 @@ class Upload:
 
     async def run(self, receive: Receive) -> None:
         """Take uploads until the agent hangs up or cannot go on."""
-        code: int | None = None
+        closing: Closing | None = None
         async with asyncio.TaskGroup() as group:
             beside = [
                 group.create_task(self._quietly(self._tell_watched)),
                 group.create_task(self._quietly(self._tell_commands)),
+                group.create_task(self._quietly(self._tell_orders)),
             ]
             acks = group.create_task(self._acknowledge())
             reading = group.create_task(self._read(receive))
             await asyncio.wait((acks, reading), return_when=asyncio.FIRST_COMPLETED)
             for ended in (acks, reading):
-                if ended.done() and not ended.cancelled() and code is None:
-                    code = ended.result()
+                if ended.done() and not ended.cancelled() and closing is None:
+                    closing = ended.result()
             for task in (*beside, acks, reading):
                 task.cancel()
         self._deps.tails.forget(self.task_id)
-        if code is not None:
+        if closing is not None:
             with suppress(OSError):
-                await self._send({"type": "websocket.close", "code": code})
+                await self._send(
+                    {
+                        "type": "websocket.close",
+                        "code": closing.code,
+                        "reason": closing.reason,
+                    }
+                )
 
     # --- up ---
 
-    async def _read(self, receive: Receive) -> int | None:
-        """Read message after message; the code to close with, None where it is closed."""
+    async def _read(self, receive: Receive) -> Closing | None:
+        """Read message after message; how to close, None where it is closed."""
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return None
-            code = await self._take(message)
-            if code is not None:
-                return code
+            closing = await self._take(message)
+            if closing is not None:
+                return closing
 
-    async def _take(self, message: Message) -> int | None:
+    async def _take(self, message: Message) -> Closing | None:
         try:
-            epoch, offset, payload = split_upload(message.get("bytes") or b"")
+            epoch, offset, payload = split_upload(_binary(message))
             pending = await self._offer(epoch, offset, payload)
-        except (BrokenUploadError, NotFoundError) as error:
-            _logger.warning("upload broken", task_id=self.task_id, reason=str(error))
-            return CLOSE_BROKEN
-        except UnavailableError:
-            return CLOSE_TRY_AGAIN
+        except BrokenUploadError as error:
+            return self._broken(f"no upload: {error}")
+        except NotFoundError as error:
+            return self._broken(error.detail)
+        except UnavailableError as error:
+            return Closing(CLOSE_TRY_AGAIN, error.detail)
         self._waiting.append(pending)
         self._arrived.set()
         self._weigh(pending.size)
         await self._renew()
         await self._room.wait()
         return None
+
+    def _broken(self, why: str) -> Closing:
+        _logger.warning("upload broken", task_id=self.task_id, reason=why)
+        return Closing(CLOSE_BROKEN, why)
 
     async def _offer(self, epoch: int, offset: int, payload: bytes) -> Pending:
         if epoch != self._lease.epoch:
@@ -160,8 +188,8 @@ class Upload:
 
     # --- down ---
 
-    async def _acknowledge(self) -> int | None:
-        """Answer in order; the code to close with where that cannot be done."""
+    async def _acknowledge(self) -> Closing | None:
+        """Answer in order; how to close where that cannot be done."""
         while True:
             while not self._waiting:
                 self._arrived.clear()
@@ -169,10 +197,10 @@ class Upload:
             pending = self._waiting.popleft()
             try:
                 ack = await pending.ack()
-            except UnavailableError:
-                return CLOSE_TRY_AGAIN
-            except SluiceError:
-                return CLOSE_REFUSED
+            except UnavailableError as error:
+                return Closing(CLOSE_TRY_AGAIN, error.detail)
+            except SluiceError as error:
+                return Closing(CLOSE_REFUSED, error.detail)
             self._weigh(-pending.size)
             if not self._next_says_more(ack):
                 await self._say(ack)
@@ -232,6 +260,19 @@ class Upload:
                 await self._push()
                 await changes.wait(LOOK_SECONDS)
 
+    async def _tell_orders(self) -> None:
+        """Tell the agent, once each time, to ping: there is an order for it."""
+        with self._deps.hub.subscribe(agent_topic(self._lease.agent_id)) as orders:
+            while True:
+                if await orders.wait(LOOK_SECONDS):
+                    await self._ask_for_ping()
+
+    async def _ask_for_ping(self) -> None:
+        async with self._speaking:
+            last = self._last
+            if last is not None and last.status is AckStatus.OK:
+                await self._speak(msgspec.structs.replace(last, command=PING_COMMAND))
+
     async def _quietly(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` again after a fault: it is a convenience, the upload is not."""
         while True:
@@ -245,3 +286,14 @@ class Upload:
             _logger.warning(
                 "beside an upload", task_id=self.task_id, reason=error.detail
             )
+
+
+def _binary(message: Message) -> bytes:
+    """A message's bytes.
+
+    Raises:
+        BrokenUploadError: it is a text.
+    """
+    if message.get("text") is not None:
+        raise BrokenUploadError("a text message where a binary one is due")
+    return message.get("bytes") or b""
