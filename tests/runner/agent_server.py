@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from sluice.base.clock import SystemClock
+from sluice.base.clock import SystemClock, to_micros
 from sluice.base.ids import new_lease_id, new_task_id
 from sluice.wire.agent import (
     Command,
@@ -52,6 +52,7 @@ class FakeLog:
     messages: int = 0
     watched: bool = False
     command: str = ""
+    nudge: bool = False
 
     def take(self, message: bytes) -> Ack:
         epoch, offset = PREFIX.unpack_from(message)
@@ -120,6 +121,9 @@ class Knobs:
     accept_task_token: bool = True
     accept_agent_token: bool = True
     state_status: int = 200
+    refuse_late_with: int = 0
+    late_refusals: int = 0
+    register_refusal: str = ""
 
 
 class FakeServer:
@@ -138,12 +142,17 @@ class FakeServer:
         self.orders: dict[str, PhaseOrder] = {}
         self.logs: dict[str, FakeLog] = {}
         self.results: dict[str, PhaseResult] = {}
+        self.ended: dict[str, tuple[int, int]] = {}
+        self.late: dict[str, bytes] = {}
         self.finish_calls = 0
         self.started: list[str] = []
         self.pings: list[PingRequest] = []
         self.pulls: list[PullRequest] = []
         self.registrations: list[RegisterRequest] = []
         self.commands: list[Command] = []
+        self.agent_id = ""
+        self.advice = ""
+        self.nudge = False
         self.tokens: set[str] = set()
         self.configuration = archive({"main.tf": ""})
         self.files: dict[str, bytes] = {}
@@ -198,6 +207,10 @@ class FakeServer:
     def hand_over(self, order: PhaseOrder) -> None:
         """Another lease writes the log from now on."""
         log = self.log(order)
+        self.ended[order.lease_id] = (
+            log.head.committed,
+            to_micros(SystemClock().now()),
+        )
         log.head = replace(log.head, epoch=log.head.epoch + 1)
 
     # --- routes ---
@@ -216,6 +229,11 @@ class FakeServer:
                 Route(
                     f"{agent}/tasks/{{task_id}}/finish", self._finish, methods=["POST"]
                 ),
+                Route(
+                    f"{agent}/tasks/{{task_id}}/late-output",
+                    self._late,
+                    methods=["POST"],
+                ),
                 Route(f"{task}/log", self._patch, methods=["PATCH"]),
                 Route(f"{task}/{{name}}", self._file, methods=["GET", "PUT"]),
                 WebSocketRoute("/ws/agent/logs", self._socket),
@@ -230,14 +248,17 @@ class FakeServer:
             return problem(401, "unauthorized")
         body = RegisterRequest.model_validate_json(await request.body())
         self.registrations.append(body)
+        if self.knobs.register_refusal:
+            return problem(409, self.knobs.register_refusal)
         return reply(
             RegisterResponse(
-                agent_id=body.agent_id or "agent-1",
+                agent_id=self.agent_id or body.agent_id or "agent-1",
                 token=self._new_token(),
                 token_expires_at=in_an_hour(),
                 pool=self.pool,
                 server_time=SystemClock().now(),
                 ping_seconds=self.ping_seconds,
+                advice=self.advice,
             )
         )
 
@@ -269,6 +290,7 @@ class FakeServer:
                 pool=self.pool,
                 token=self._new_token(),
                 token_expires_at=in_an_hour(),
+                advice=self.advice,
             )
         )
 
@@ -283,6 +305,9 @@ class FakeServer:
             and self._server
             and not self._server.should_exit
         ):
+            if self.nudge:
+                self.nudge = False
+                return Response(status_code=204, headers={"Sluice-Ping": "now"})
             for order in self.queue:
                 wanted = (
                     body.slots.apply
@@ -317,6 +342,29 @@ class FakeServer:
             assert hashlib.sha256(phase).hexdigest() == result.log_end.sha256
         self.results[result.lease_id] = result
         return JSONResponse({})
+
+    async def _late(self, request):
+        if self.knobs.refuse_late_with:
+            self.knobs.late_refusals += 1
+            status = self.knobs.refuse_late_with
+            return problem(status, "not_found" if status == 404 else "unavailable")
+        if not self._is_agent(request):
+            return problem(401, "unauthorized")
+        lease_id = request.query_params["lease_id"]
+        if lease_id not in self.ended:
+            return problem(409, "conflict")
+        begin, ended_us = self.ended[lease_id]
+        kept = self.late.setdefault(lease_id, b"")
+        for chunk in decode_chunks(await request.body()):
+            at = begin + len(kept)
+            if chunk.end <= at:
+                continue
+            if chunk.offset > at:
+                return problem(409, "conflict", committed=at)
+            if chunk.captured_us > ended_us:
+                return JSONResponse({"committed": at, "open": False})
+            kept = self.late[lease_id] = kept + chunk.data[at - chunk.offset :]
+        return JSONResponse({"committed": begin + len(kept), "open": True})
 
     async def _patch(self, request):
         task_id = request.path_params["task_id"]
@@ -356,6 +404,17 @@ class FakeServer:
                 async with asyncio.timeout(0.02):
                     message = await socket.receive_bytes()
             except TimeoutError:
+                if log.nudge:
+                    log.nudge = False
+                    head = log.head
+                    ack = Ack(
+                        AckStatus.OK,
+                        head.committed,
+                        head.next_line,
+                        log.watched,
+                        "ping",
+                    )
+                    await socket.send_text(msgspec.json.encode(ack).decode())
                 if told != (log.watched, log.command):
                     told = (log.watched, log.command)
                     head = log.head

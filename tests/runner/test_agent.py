@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 
 from sluice.base.errors import ConflictError, InvalidInputError, UnauthorizedError
 from sluice.runner import phase_dir, register
 from sluice.runner.agent import Agent, Left
 from sluice.runner.settings import load_settings
+from sluice.terraform.versions import parse_version
 from sluice.wire.agent import Command, CommandType, PhaseName, PhaseOutcome
 from sluice.wire.events import Note, StageBegin
 from tests.runner.agent_server import (
@@ -151,6 +153,47 @@ async def test_registers_and_is_the_same_agent_after_a_restart(place, server):
     assert "terraform" in first.capabilities
 
 
+async def test_the_data_directory_has_a_name_that_tells_agents_apart(place, server):
+    async with place.agent():
+        await until_async(lambda: server.pings)
+    async with place.agent():
+        await until_async(lambda: len(server.registrations) == 2)
+    names = {one.instance for one in (*server.registrations, *server.pings)}
+    assert len(names) == 1
+    assert names != {""}
+
+
+async def test_an_identity_that_was_given_away_is_left(place, server):
+    """The server says so to the ping; from then on the agent is who it is told to be."""
+    async with place.agent():
+        await until_async(lambda: server.pings)
+        server.agent_id = "agent-2"
+        server.tokens.clear()
+        await until_async(lambda: server.pings[-1].agent_id == "agent-2")
+        await until_async(lambda: place.status()["agent_id"] == "agent-2")
+    kept = json.loads((place.root / "agent" / "agent.json").read_text())
+    assert kept["agent_id"] == "agent-2"
+
+
+async def test_a_version_that_does_not_fit_ends_the_agent_with_a_word(place, server):
+    server.knobs.register_refusal = "too old"
+    with pytest.raises(ConflictError, match=r"refuses this agent: .*too old"):
+        await Agent(place.settings()).run()
+    assert len(server.registrations) == 1
+
+
+async def test_advice_is_logged_once_and_shown(place, server):
+    server.advice = "Upgrade the agent to 1.4.0."
+    with structlog.testing.capture_logs() as logged:
+        async with place.agent():
+            await until_async(lambda: len(server.pings) > 2)
+            assert place.status()["advice"] == server.advice
+            server.advice = ""
+            await until_async(lambda: "advice" not in place.status())
+    told = [one for one in logged if "advice" in one]
+    assert [one["advice"] for one in told] == ["Upgrade the agent to 1.4.0."]
+
+
 async def test_an_identity_is_not_taken_to_another_server(place, server):
     async with place.agent():
         await until_async(lambda: server.pings)
@@ -212,6 +255,7 @@ async def test_a_plan_runs_and_its_log_arrives_whole(place, server):
     log = server.log(order)
     assert result.outcome is PhaseOutcome.SUCCEEDED, log.text()
     assert result.has_changes
+    assert parse_version(result.engine_version).major >= 1
     assert result.log_end.offset == log.head.committed
     assert result.log_end.sha256 is not None
     stages = [
@@ -243,6 +287,37 @@ async def test_pings_carry_leases_tasks_and_load(place, server):
         assert len(server.pulls) == pulls, "pulled beside an apply"
         await place.finished(order)
     assert server.files["state"]
+
+
+async def test_pings_carry_the_live_status_tree(place, server):
+    async with place.agent():
+        order = server.give(order_for())
+        await until_async(
+            lambda: any(
+                f"phases/{order.task_id}" in ping.loops for ping in server.pings
+            )
+        )
+        await place.finished(order)
+        await until_async(lambda: "pull" in server.pings[-1].loops)
+        pull = server.pings[-1].loops["pull"]
+    assert pull.doing.startswith("waiting for work")
+    assert pull.since
+
+
+async def test_a_busy_machine_runs_fewer_plans_where_the_pool_says_so(place, server):
+    calm = server.pool
+    server.pool = calm.model_copy(
+        update={"adaptive_concurrency": True, "mem_threshold": 0.0}
+    )
+    async with place.agent():
+        await until_async(lambda: server.pings and server.pings[-1].plan_task_limit < 3)
+        await until_async(lambda: server.pings[-1].plan_task_limit == 1)
+        await until_async(lambda: server.pulls[-1].slots.plan == 1)
+        server.pool = calm
+        await until_async(lambda: server.pings[-1].plan_task_limit == 3)
+        await until_async(lambda: server.pulls[-1].slots.plan == 3)
+    limits = [ping.plan_task_limit for ping in server.pings]
+    assert {2, 1} <= set(limits)
 
 
 async def test_plans_run_beside_each_other_up_to_the_limit(place, server):
@@ -401,6 +476,57 @@ async def test_the_server_can_drain_and_resume_an_agent(place, server):
         server.commands.append(Command(type=CommandType.RESUME))
         order = server.give(order_for())
         await place.finished(order)
+
+
+async def test_an_order_is_heard_over_the_open_poll(place, server):
+    server.ping_seconds = 3600
+    async with place.agent():
+        await until_async(lambda: server.pulls)
+        await until_async(lambda: server.pings)
+        server.commands.append(Command(type=CommandType.DRAIN, reason="ann: a disk"))
+        server.nudge = True
+        await until_async(lambda: "ann: a disk" in place.doing("pull"))
+        await until_async(lambda: len(server.pings) == 3)
+        assert place.status()["draining"] == "draining: ann: a disk"
+    draining = [ping.draining for ping in server.pings]
+    # at the start, when it was told to, to say that it does, and at the end
+    assert draining == [False, False, True, True]
+
+
+async def test_orders_are_heard_over_an_open_upload_and_leave_the_phase_alone(
+    place, server
+):
+    server.ping_seconds = 3600
+    async with place.agent():
+        await place.planned(sleeping(4))
+        order = server.give(order_for(PhaseName.APPLY))
+        await place.talking(order, "tick 3")
+        server.commands.append(Command(type=CommandType.DRAIN))
+        server.log(order).nudge = True
+        await until_async(lambda: "draining" in place.doing("pull"))
+        server.commands.append(Command(type=CommandType.RESUME))
+        server.log(order).nudge = True
+        await until_async(
+            lambda: place.doing("pull") == "not pulling: all slots are taken"
+        )
+        result = await place.finished(order)
+    assert result.outcome is PhaseOutcome.SUCCEEDED
+    assert "rested" in server.log(order).text()
+
+
+async def test_a_poll_that_says_ping_does_not_spin_while_pings_fail(place, server):
+    server.ping_seconds = 3600
+    async with place.agent():
+        await until_async(lambda: server.pulls)
+        await until_async(lambda: server.pings)
+        server.knobs.fail_ping = 10**6
+        server.nudge = True
+        await until_async(lambda: not server.nudge)
+        count = len(server.pulls)
+        await asyncio.sleep(0.5)
+        assert len(server.pulls) <= count + 2
+        server.knobs.fail_ping = 0
+        await place.finished(server.give(order_for()))
 
 
 async def test_a_drain_that_takes_too_long_leaves_phases_running(place, server):

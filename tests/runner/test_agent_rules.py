@@ -13,10 +13,28 @@ from sluice.runner import status as status_module
 from sluice.runner.backoff import Backoff, jittered
 from sluice.runner.drain import Drain
 from sluice.runner.settings import load_settings, terraform_environment
-from sluice.runner.slots import Load, free_slots, load_of, plan_limit, poll_seconds
+from sluice.runner.slots import (
+    ROOM,
+    SUSTAINED_SAMPLES,
+    Load,
+    PlanLimit,
+    Sample,
+    adapted,
+    free_slots,
+    load_of,
+    plan_limit,
+    poll_seconds,
+)
 from sluice.runner.status import StatusTree
 from sluice.runner.workplace import products_of
-from sluice.wire.agent import PhaseName, PoolInfo, Slots
+from sluice.wire.agent import (
+    CommandType,
+    PhaseName,
+    PingResponse,
+    PoolInfo,
+    RegisterResponse,
+    Slots,
+)
 
 
 def pool(plans: int = 3, *, concurrent: bool = False) -> PoolInfo:
@@ -62,6 +80,131 @@ def test_a_poll_for_a_part_of_the_slots_is_asked_again_soon():
     assert poll_seconds(Slots(plan=3, apply=0), 3) == 5
 
 
+# --- a limit that follows the load ---------------------------------------------
+
+HOT, COOL, WARM = Sample(0.9, 0.1), Sample(0.1, 0.1), Sample(0.8, 0.1)
+FULL = Sample(0.1, 0.95)
+
+
+def adaptive(maximum: int = 5) -> PoolInfo:
+    return pool(maximum).model_copy(update={"adaptive_concurrency": True})
+
+
+def after(*samples: Sample, limit: int = 3, rules: PoolInfo | None = None) -> int:
+    """The limit after some samples, beginning with ``limit``."""
+    rules = rules or adaptive()
+    state = PlanLimit(limit)
+    for sample in samples:
+        state = adapted(state, rules, rules.max_plan_concurrency, sample)
+    return state.limit
+
+
+@pytest.mark.parametrize(
+    ("samples", "limit"),
+    [
+        ([], 3),
+        ([HOT] * (SUSTAINED_SAMPLES - 1), 3),
+        ([HOT] * SUSTAINED_SAMPLES, 2),
+        ([FULL] * SUSTAINED_SAMPLES, 2),
+        ([HOT, FULL] * SUSTAINED_SAMPLES, 1),
+        ([HOT] * 50, 1),
+        ([COOL] * (SUSTAINED_SAMPLES - 1), 3),
+        ([COOL] * SUSTAINED_SAMPLES, 4),
+        ([COOL] * 50, 5),
+        ([WARM] * 50, 3),
+        ([HOT, HOT, WARM] * 20, 3),
+        ([HOT, HOT, COOL] * 20, 3),
+        ([HOT] * 6 + [COOL] * 3, 2),
+    ],
+)
+def test_the_limit_follows_a_load_that_lasts(samples, limit):
+    assert after(*samples) == limit
+
+
+def test_only_a_pool_that_wants_it_has_the_limit_move():
+    assert after(*[HOT] * 50, rules=pool(5)) == 5
+    assert after(HOT, rules=pool(2)) == 2
+
+
+def test_a_lower_maximum_holds_at_once():
+    assert after(WARM, limit=5, rules=adaptive(2)) == 2
+    assert after(*[COOL] * 50, limit=5, rules=adaptive(2)) == 2
+
+
+_SHARE = st.floats(0, 1)
+_SAMPLES = st.lists(st.builds(Sample, _SHARE, _SHARE), max_size=60)
+
+
+@given(_SAMPLES, st.integers(1, 100), st.integers(1, 100), _SHARE, _SHARE)
+def test_the_limit_stays_within_its_bounds_and_moves_by_one(
+    samples, start, maximum, cpu, memory
+):
+    rules = adaptive(maximum).model_copy(
+        update={"cpu_threshold": cpu, "mem_threshold": memory}
+    )
+    state = PlanLimit(min(start, maximum))
+    for sample in samples:
+        before = state.limit
+        state = adapted(state, rules, maximum, sample)
+        assert 1 <= state.limit <= maximum
+        assert abs(state.limit - before) <= 1
+        if state.limit < before:
+            assert sample.cpu > cpu or sample.memory > memory
+        if state.limit > before:
+            assert sample.cpu < cpu * ROOM
+            assert sample.memory < memory * ROOM
+
+
+# --- versions that differ ------------------------------------------------------
+
+
+def test_what_a_newer_server_adds_is_ignored():
+    """Fields and orders that this agent does not know do not hide those it knows."""
+    told = pool().model_dump() | {"mood": "good"}
+    answer = PingResponse.model_validate(
+        {
+            "commands": [
+                {"type": "dance", "tempo": 3},
+                {"type": "drain", "reason": "ann", "mood": "good"},
+            ],
+            "pool": told,
+            "token": "jwt",
+            "token_expires_at": "2026-11-21T10:00:00Z",
+            "mood": "good",
+        }
+    )
+    assert [one.type for one in answer.commands] == [CommandType.DRAIN]
+    registered = RegisterResponse.model_validate(
+        {
+            "agent_id": "agent-1",
+            "token": "jwt",
+            "token_expires_at": "2026-11-21T10:00:00Z",
+            "pool": told,
+            "server_time": "2026-11-21T10:00:00Z",
+            "mood": "good",
+        }
+    )
+    assert registered.pool == pool()
+
+
+def test_what_an_older_server_leaves_out_has_defaults():
+    """As told by a server that knows neither advice nor adaptive concurrency."""
+    answer = PingResponse.model_validate(
+        {
+            "pool": {
+                "pool_id": "pool-1",
+                "name": "default",
+                "max_plan_concurrency": 3,
+                "allow_apply_concurrent": False,
+            },
+            "token": "jwt",
+            "token_expires_at": "2026-11-21T10:00:00Z",
+        }
+    )
+    assert (answer.advice, answer.commands) == ("", [])
+    assert not answer.pool.adaptive_concurrency
+
+
 @given(st.floats(0.01, 5), st.floats(5, 60))
 def test_delays_grow_to_their_ceiling_with_jitter(first, ceiling):
     backoff = Backoff(first, ceiling)
@@ -78,11 +221,12 @@ async def test_drain_by_the_server_can_be_taken_back_but_not_that_of_a_signal():
     drain = Drain(asyncio.Event())
     seen = []
     for wish in (True, False):
-        drain.asked_by_server(drain=wish)
-        seen.append(drain.draining)
+        drain.asked_by_server(drain=wish, reason="ann: a disk")
+        seen.append((drain.draining, drain.words))
+    assert seen == [(True, "draining: ann: a disk"), (False, "")]
     drain.end()
     drain.asked_by_server(drain=False)
-    assert [*seen, drain.draining] == [True, False, True]
+    assert (drain.draining, drain.words) == (True, "draining in order to end")
     assert not drain.leaving.is_set()
     drain.leave()
     assert drain.leaving.is_set()
@@ -106,6 +250,24 @@ async def test_status_is_written_when_it_changes_and_at_the_end(tmp_path, monkey
         writer.cancel()
     assert json.loads(path.read_text())["loops"] == {}
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_the_loops_come_before_the_phases_in_the_tree(tmp_path):
+    tree = StatusTree(tmp_path / "status.json", SystemClock())
+    for name in ("phases/task-2", "pull", "phases/task-1", "ping"):
+        tree.node(name).say(f"{name} works")
+    names = [name for name, _, _ in tree.lines()]
+    assert names == ["ping", "pull", "phases/task-1", "phases/task-2"]
+
+
+def test_a_fact_without_a_value_goes(tmp_path):
+    tree = StatusTree(tmp_path / "status.json", SystemClock())
+    for value in ("", "upgrade"):
+        tree.fact("advice", value)
+    assert tree.snapshot()["advice"] == "upgrade"
+    for _ in range(2):
+        tree.fact("advice", "")
+    assert "advice" not in tree.snapshot()
 
 
 async def test_a_status_that_cannot_be_written_is_no_fault(tmp_path):
@@ -154,6 +316,7 @@ def test_the_default_file_need_not_be_there_but_a_named_one_must(tmp_path):
         ("url = 'ftp://x'", "no address of a server"),
         ("agent_labels = 'region'", "region=idc1"),
         ("agent_name = ", "cannot be read"),
+        ("[agent_labels]\n'a b' = 'x'", "a b"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path, text, said):

@@ -316,8 +316,10 @@ def test_a_failed_apply_whose_state_is_refused_tells_both(
     server.instead["PUT", f"{TASK}/state"] = Answer(503)
     limits = JobLimits(upload_deadline=1.5)
     apply = new_phase(phase=PhaseName.APPLY, limits=limits)
+    apply = new_phase(phase=PhaseName.APPLY, limits=limits)
     result = run(apply)
     assert result.state_diverged
+    assert result.state_kept
     assert result.exit_code == 1
     assert "local-exec provisioner error" in result.error
     assert "Storing the state failed" in result.error
@@ -440,6 +442,7 @@ def test_a_state_that_was_never_written_is_said_in_words(
     result = apply.wait_for_result()
     assert result.outcome is PhaseOutcome.CANCELED
     assert result.state_diverged
+    assert not result.state_kept, "there is nothing to keep"
     assert "Terraform ended before it wrote its state" in result.error
     assert "Terraform ended before it wrote its state" in apply.log()
     assert not list(tmp_path.rglob("*.tfstate"))

@@ -414,6 +414,28 @@ async def test_events_travel_with_their_meaning(setting):
     assert setting.log.chunks[-1].event == Note(actor="ann")
 
 
+async def test_probes_do_not_wait_for_the_next_look(setting, monkeypatch):
+    monkeypatch.setattr(uplink_module, "POLL_SECONDS", 600.0)
+    monkeypatch.setattr(uplink_module, "LONGEST_POLL_SECONDS", 600.0)
+    job = Job(setting.phase)
+    link = setting.uplink()
+    probes = asyncio.Event()
+    said = []
+
+    async def carry(message: bytes) -> None:
+        said.append(message)
+        if len(said) == 3:
+            probes.set()
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        talk = group.create_task(link.converse(carry, probe_seconds=0.1))
+        await probes.wait()
+        talk.cancel()
+    assert len(set(said)) == 1
+    link.close()
+    job.end()
+
+
 async def test_an_idle_phase_costs_next_to_nothing(setting):
     job = Job(setting.phase)
     async with setting.uploading():

@@ -20,6 +20,7 @@ import structlog
 from sluice.base.clock import Clock, SystemClock
 from sluice.base.errors import ConflictError, SluiceError
 from sluice.client.agent_api import AgentApi, tls_of
+from sluice.runner.concurrency import Concurrency
 from sluice.runner.drain import Drain
 from sluice.runner.phases import Phases
 from sluice.runner.ping_loop import PingLoop
@@ -118,6 +119,7 @@ class Agent:
             if session is None:
                 return Left()
             status.fact("agent_id", session.agent_id)
+            status.fact("advice", session.advice)
             place = Workplace(
                 api=api,
                 session=session,
@@ -198,24 +200,30 @@ class Agent:
         return left
 
     def _loops(self, place: Workplace, phases: Phases) -> tuple[PingLoop, PullLoop]:
-        own_limit = self._settings.agent_plan_limit
+        concurrency = Concurrency(
+            self._settings.agent_plan_limit, self._clock, self._changed
+        )
+        pinged = asyncio.Event()
         ping = PingLoop(
-            place.api,
-            place.session,
-            phases,
-            self._drain,
-            place.status.node("ping"),
-            place.ping_now,
-            own_limit,
+            api=place.api,
+            session=place.session,
+            phases=phases,
+            drain=self._drain,
+            concurrency=concurrency,
+            tree=place.status,
+            now=place.ping_now,
+            pinged=pinged,
         )
         pull = PullLoop(
-            place.api,
-            place.session,
-            phases,
-            self._drain,
-            self._changed,
-            place.status.node("pull"),
-            own_limit,
+            api=place.api,
+            session=place.session,
+            phases=phases,
+            drain=self._drain,
+            concurrency=concurrency,
+            changed=self._changed,
+            ping_now=place.ping_now,
+            pinged=pinged,
+            status=place.status.node("pull"),
         )
         return ping, pull
 

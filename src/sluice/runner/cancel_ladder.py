@@ -48,10 +48,13 @@ def signalled(ladder: Ladder, sent: signal.Signals, now: float) -> Ladder:
 def explain(ladder: Ladder, request: CancelRequest) -> str:
     """What the task's log says about the signal just sent."""
     why = f" ({request.reason})" if request.reason else ""
+    asked = f"Cancel requested{why}"
+    if request.kind is CancelKind.TIME_OUT:
+        asked = request.reason
     match ladder.sent:
         case signal.SIGINT:
             return (
-                f"Cancel requested{why}: interrupt sent; up to {ladder.grace:g} s to stop"
+                f"{asked}: interrupt sent; up to {ladder.grace:g} s to stop"
                 " at a safe point."
             )
         case signal.SIGTERM:

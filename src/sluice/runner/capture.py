@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -26,6 +27,9 @@ COALESCE_SECONDS = 0.005
 BUSY_BYTES = 128 * 1024
 PARTIAL_LINE_SECONDS = 0.1
 LOOK_SECONDS = 0.2
+# Who can be nudged need not look so often: in vain that costs more than all the rest.
+NUDGED_LOOK_SECONDS = 0.5
+BEHIND_SECONDS = 0.02
 
 
 class Sink(Protocol):
@@ -48,6 +52,19 @@ class Surroundings(Protocol):
         ...
 
 
+class Tap(Protocol):
+    """Sees a program's output as it came, before it is masked."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether it can take no more now; then the program waits, as for any reader."""
+        ...
+
+    def take(self, source: Source, data: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A program to run.
@@ -57,12 +74,14 @@ class Command:
         cwd: directory to run in.
         environment: its whole environment.
         stdout_file: takes standard output instead of the log (for machine output).
+        stdin: descriptor of its standard input; None for this process's own.
     """
 
     argv: Sequence[str]
     cwd: Path
     environment: Mapping[str, str]
     stdout_file: Path | None = None
+    stdin: int | None = subprocess.DEVNULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +121,7 @@ class Capture:
         clock: for capture times and graces.
         surroundings: asked for a wish to stop, told what happens.
         graces: how long things may take.
+        nudge: a descriptor that becomes readable when there is a wish to stop; -1 for none.
     """
 
     def __init__(
@@ -112,27 +132,38 @@ class Capture:
         clock: Clock,
         surroundings: Surroundings,
         graces: Graces,
+        nudge: int = -1,
     ) -> None:
         self.sink = sink
         self.secrets = secrets
         self.clock = clock
         self.surroundings = surroundings
         self.graces = graces
+        self.nudge = nudge
 
     def run(
-        self, command: Command, *, on_stderr: Callable[[bytes], None] | None = None
+        self,
+        command: Command,
+        *,
+        on_stderr: Callable[[bytes], None] | None = None,
+        on_start: Callable[[int], None] | None = None,
+        tap: Tap | None = None,
     ) -> Ended:
         """Run a program to its end; all its output is in the sink when this returns.
 
         Args:
             command: what to run.
             on_stderr: sees standard error too, masked.
+            on_start: told the process's id, before anything is read.
+            tap: sees all output, unmasked.
 
         Raises:
             OSError: the program could not be started.
         """
         with _start(command, self.secrets) as (process, streams):
-            return _Run(self, process, streams, on_stderr).to_end()
+            if on_start is not None:
+                on_start(process.pid)
+            return _Run(self, process, streams, on_stderr, tap).to_end()
 
 
 class _Run:
@@ -144,14 +175,17 @@ class _Run:
         process: subprocess.Popen[bytes],
         streams: list[_Stream],
         on_stderr: Callable[[bytes], None] | None,
+        tap: Tap | None,
     ) -> None:
         self._sink = capture.sink
         self._clock = capture.clock
         self._around = capture.surroundings
         self._graces = capture.graces
+        self._nudge = capture.nudge
         self._process = process
         self._streams = streams
         self._on_stderr = on_stderr
+        self._tap = tap
         self._ladder = Ladder(capture.graces.interrupt, capture.graces.terminate)
         self._code: int | None = None
         self._exited_at = 0.0
@@ -159,6 +193,7 @@ class _Run:
         self._looked_at = 0.0
         self._busy = True
         self._selector = selectors.DefaultSelector()
+        self._exit = select.poll()
 
     def to_end(self) -> Ended:
         """Read until the program is gone and its output closed."""
@@ -167,40 +202,68 @@ class _Run:
                 self._selector.register(stream.descriptor, selectors.EVENT_READ, stream)
             if exit_descriptor >= 0:
                 self._selector.register(exit_descriptor, selectors.EVENT_READ, None)
+                self._exit.register(exit_descriptor, select.POLLIN)
+            if self._nudge >= 0:
+                self._selector.register(self._nudge, selectors.EVENT_READ, None)
             while self._streams or self._code is None:
                 self._round(exit_descriptor)
         return Ended(self._code, canceled=self._ladder.sent is not None)
 
     def _round(self, exit_descriptor: int) -> None:
         self._coalesce()
-        ready = self._selector.select(self._patience(exit_descriptor))
+        ready = self._ready(exit_descriptor)
         self._read([key.data for key, _ in ready if key.data is not None])
         self._flush_partial_lines()
         now = self._clock.monotonic()
         if self._code is None and self._has_exited(ready, exit_descriptor):
             self._exited_at = now
-        if now - self._looked_at >= LOOK_SECONDS / 2:
+        if self._nudged(ready) or now - self._looked_at >= LOOK_SECONDS / 2:
             self._looked_at = now
             self._heed_cancel(now)
             self._give_up_draining(now)
 
+    def _nudged(self, ready: list[tuple[selectors.SelectorKey, int]]) -> bool:
+        """Whether somebody says that there is a wish to stop."""
+        if not any(key.fd == self._nudge for key, _ in ready):
+            return False
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._nudge, PIPE_BYTES)
+        return True
+
     def _coalesce(self) -> None:
-        """Wait a moment after a small read, so that the next one takes more."""
-        if self._busy:
+        """Wait a moment after a small read, so that the next one takes more.
+
+        Not when the program ends: whoever waits for it need not wait for us.
+        """
+        if self._busy or self._code is not None:
             return
         rest = self._read_at + COALESCE_SECONDS - self._clock.monotonic()
         if rest > 0:
-            time.sleep(rest)
+            self._exit.poll(rest * 1000)
+
+    def _ready(self, exit_descriptor: int) -> list[tuple[selectors.SelectorKey, int]]:
+        """What there is to read; nothing of a running program while the tap is behind."""
+        if self._tap is None or not self._tap.behind or self._code is not None:
+            return self._selector.select(self._patience(exit_descriptor))
+        time.sleep(BEHIND_SECONDS)
+        return [each for each in self._selector.select(0) if each[0].data is None]
 
     def _patience(self, exit_descriptor: int) -> float:
         """How long to wait for output."""
         patience = LOOK_SECONDS if exit_descriptor >= 0 else LOOK_SECONDS / 4
+        if exit_descriptor >= 0 and self._is_calm:
+            patience = NUDGED_LOOK_SECONDS
         now = self._clock.monotonic()
         for stream in self._streams:
             if stream.cutter.pending:
                 due = stream.last_read + PARTIAL_LINE_SECONDS - now
                 patience = min(patience, max(0.0, due))
         return patience
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether nothing is due by itself: who wants something nudges."""
+        return self._nudge >= 0 and self._code is None and self._ladder.sent is None
 
     def _read(self, streams: list[_Stream]) -> None:
         total = 0
@@ -212,6 +275,8 @@ class _Run:
             total += len(data)
             stream.last_read = self._clock.monotonic()
             if data:
+                if self._tap is not None:
+                    self._tap.take(stream.source, data)
                 chunks += self._chunks(stream, stream.masker.feed(data))
             else:
                 chunks += self._close(stream)
@@ -254,6 +319,7 @@ class _Run:
             if not any(key.fd == exit_descriptor for key, _ in ready):
                 return False
             self._selector.unregister(exit_descriptor)
+            self._exit.unregister(exit_descriptor)
             if self._ladder.sent is not None:
                 # While the program is not reaped yet, its group's number is its own.
                 self._signal(signal.SIGKILL)
@@ -314,7 +380,7 @@ def _start(
         try:
             process = subprocess.Popen(  # noqa: S603 - the caller chose the program
                 command.argv,
-                stdin=subprocess.DEVNULL,
+                stdin=command.stdin,
                 stdout=writers[Source.STDOUT],
                 stderr=writers[Source.STDERR],
                 cwd=command.cwd,

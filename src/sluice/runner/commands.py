@@ -1,18 +1,14 @@
 """The `sluice agent` command."""
 
 import asyncio
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from sluice.runner.agent import Agent
+from sluice.runner.own_log import configure_logging
 from sluice.runner.settings import AgentSettings, load_settings
-
-_QUIET = ("websockets", "httpx2", "httpcore2", "asyncio")
 
 
 def agent(
@@ -48,29 +44,3 @@ async def _run(settings: AgentSettings) -> None:
     program = Agent(settings)
     with program.signals():
         await program.run()
-
-
-def configure_logging(level: str) -> None:
-    """Log to stderr: coloured lines on a terminal, JSON otherwise."""
-    terminal = sys.stderr.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if terminal
-        else structlog.processors.JSONRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)

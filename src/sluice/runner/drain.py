@@ -7,6 +7,10 @@
 
 import asyncio
 
+import structlog
+
+_log = structlog.get_logger(__name__)
+
 
 class Drain:
     """The agent's wish to stop, as its loops see it.
@@ -18,6 +22,7 @@ class Drain:
 
     def __init__(self, changed: asyncio.Event) -> None:
         self._by_server = False
+        self._reason = ""
         self._ending = False
         self.ending = asyncio.Event()
         self.leaving = asyncio.Event()
@@ -28,9 +33,21 @@ class Drain:
         """Nothing may be pulled."""
         return self._by_server or self._ending
 
-    def asked_by_server(self, *, drain: bool) -> None:
-        """The server asks to drain, or to take work again."""
+    @property
+    def words(self) -> str:
+        """Why nothing is pulled; empty while work is taken."""
+        if self._ending:
+            return "draining in order to end"
+        if not self._by_server:
+            return ""
+        return f"draining: {self._reason}" if self._reason else "draining"
+
+    def asked_by_server(self, *, drain: bool, reason: str = "") -> None:
+        """The server asks to drain, or to take work again; it may repeat itself."""
+        if drain != self._by_server:
+            _log.info("draining" if drain else "taking work again", why=reason)
         self._by_server = drain
+        self._reason = reason
         self._changed.set()
 
     def end(self) -> None:

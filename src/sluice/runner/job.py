@@ -12,19 +12,24 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import assert_never
 
 from pydantic import ValidationError
 
 from sluice.base.clock import Clock, SystemClock
 from sluice.base.errors import SluiceError
-from sluice.runner.capture import Capture, Graces
+from sluice.runner.capture import Capture, Graces, Surroundings
 from sluice.runner.job_journal import Journal
 from sluice.runner.job_phases import (
     StateDivergedError,
     Tools,
     run_apply,
     run_plan,
+)
+from sluice.runner.job_script import (
+    Deadline,
+    ScriptJob,
+    script_environment,
+    script_secrets,
 )
 from sluice.runner.job_spec import JobResult, JobSpec
 from sluice.runner.job_terraform import Terraform
@@ -33,7 +38,13 @@ from sluice.runner.job_work import WorkDir, terraform_environment
 from sluice.runner.masker import Secrets
 from sluice.runner.phase_dir import CancelRequest, PhaseDir
 from sluice.runner.phase_error import PhaseError
-from sluice.runner.secret_forms import SecretForms, secret_forms, sensitive_values
+from sluice.runner.script_spool import ScriptSpool
+from sluice.runner.secret_forms import (
+    TOO_SHORT,
+    SecretForms,
+    secret_forms,
+    sensitive_values,
+)
 from sluice.runner.spool import SpoolLimits, SpoolWriter
 from sluice.wire.agent import PhaseName, PhaseOutcome
 
@@ -62,16 +73,18 @@ class Job:
         self._secrets = Secrets(self._forms.patterns)
         self._work = WorkDir(phase.work, spec.order.working_directory)
         self._diverged: StateDivergedError | None = None
+        self._nudge = -1
 
     def run(self) -> None:
         """Run the phase; whatever happens, a result is written at the end."""
         wake = self._phase.open_wake()
+        self._nudge = self._phase.open_nudge()
         limits = SpoolLimits(
             self._spec.limits.spool_bytes, self._spec.limits.segment_bytes
         )
-        spool = SpoolWriter(
-            self._phase.spool, clock=self._clock, limits=limits, wake=wake
-        )
+        script = self._spec.order.phase is PhaseName.SCRIPT
+        kind = ScriptSpool if script else SpoolWriter
+        spool = kind(self._phase.spool, clock=self._clock, limits=limits, wake=wake)
         journal = Journal(
             spool,
             clock=self._clock,
@@ -86,6 +99,8 @@ class Job:
         with contextlib.suppress(OSError):
             os.write(wake, b"\0")
         os.close(wake)
+        if self._nudge >= 0:
+            os.close(self._nudge)
 
     def _result(self, spool: SpoolWriter, journal: Journal) -> JobResult:
         """Run the stages and say how they ended."""
@@ -116,28 +131,24 @@ class Job:
             has_changes=has_changes,
             stages=journal.reports,
             state_diverged=self._diverged is not None,
+            state_kept=self._diverged is None or self._diverged.kept,
+            engine_version=self._spec.engine_version,
         )
 
     def _stages(self, spool: SpoolWriter, journal: Journal) -> bool | None:
         order = self._spec.order
         if self._forms.too_short:
-            journal.note(
-                f"{self._forms.too_short} sensitive value(s) of less than 4 characters"
-                " cannot be masked in this output."
-            )
+            journal.note(TOO_SHORT.format(self._forms.too_short))
+        if isinstance(spool, ScriptSpool):
+            self._script(spool, journal).run()
+            return None
         with contextlib.closing(self._transfer(journal)) as transfer:
             tools = self._tools(spool, journal, transfer)
             self._work.create()
-            match order.phase:
-                case PhaseName.PLAN:
-                    return run_plan(tools)
-                case PhaseName.APPLY:
-                    run_apply(tools)
-                    return None
-                case PhaseName.SCRIPT:
-                    raise PhaseError("This agent cannot run scripts; update it.")
-                case _:
-                    assert_never(order.phase)
+            if order.phase is PhaseName.PLAN:
+                return run_plan(tools)
+            run_apply(tools)
+            return None
 
     def _transfer(self, journal: Journal) -> Transfer:
         return Transfer(
@@ -148,19 +159,51 @@ class Job:
             say=journal.note,
         )
 
-    def _tools(self, spool: SpoolWriter, journal: Journal, transfer: Transfer) -> Tools:
-        spec, limits = self._spec, self._spec.limits
-        apply = spec.order.phase is PhaseName.APPLY
-        capture = Capture(
+    def _script(self, spool: ScriptSpool, journal: Journal) -> ScriptJob:
+        order = self._spec.order
+        if order.script is None:
+            raise PhaseError("The order names no script; nothing was run.")
+        deadline = Deadline(
+            _Surroundings(self._phase, journal),
+            seconds=order.script.timeout_seconds,
+            clock=self._clock,
+        )
+        return ScriptJob(
+            script=order.script,
+            work=self._work.root,
+            environment=script_environment(
+                self._spec.environment, order.script, task_id=order.task_id
+            ),
+            spool=spool,
+            journal=journal,
+            capture=self._capture(spool, deadline, grace=self._spec.limits.plan_grace),
+            deadline=deadline,
+        )
+
+    def _capture(
+        self, spool: SpoolWriter, surroundings: Surroundings, *, grace: float
+    ) -> Capture:
+        limits = self._spec.limits
+        return Capture(
             spool,
             secrets=self._secrets,
             clock=self._clock,
-            surroundings=_Surroundings(self._phase, journal),
+            surroundings=surroundings,
             graces=Graces(
-                interrupt=limits.apply_grace if apply else limits.plan_grace,
+                interrupt=grace,
                 terminate=limits.terminate_grace,
                 drain=limits.drain_grace,
             ),
+            nudge=self._nudge,
+        )
+
+    def _tools(self, spool: SpoolWriter, journal: Journal, transfer: Transfer) -> Tools:
+        spec, limits = self._spec, self._spec.limits
+        apply = spec.order.phase is PhaseName.APPLY
+        capture = self._capture(
+            spool,
+            _Surroundings(self._phase, journal),
+            grace=limits.apply_grace if apply else limits.plan_grace,
         )
         terraform = Terraform(
             spec.binary,
@@ -193,7 +236,12 @@ class _Surroundings:
 def _secrets_of(spec: JobSpec) -> SecretForms:
     order = spec.order
     return secret_forms(
-        [*sensitive_values(order.variables), order.task_token, *spec.mask]
+        [
+            *sensitive_values(order.variables),
+            *(script_secrets(order.script) if order.script else []),
+            order.task_token,
+            *spec.mask,
+        ]
     )
 
 

@@ -52,12 +52,16 @@ class StateDivergedError(Exception):
     Args:
         sentence: what happened and what to do.
         in_work: whether it could not even be taken out of the work directory.
+        kept: whether there is one, on the agent.
     """
 
-    def __init__(self, sentence: str, *, in_work: bool = False) -> None:
+    def __init__(
+        self, sentence: str, *, in_work: bool = False, kept: bool = True
+    ) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.in_work = in_work
+        self.kept = kept
 
 
 def run_plan(tools: Tools) -> bool:
@@ -186,7 +190,7 @@ def _save_state(tools: Tools, before: str) -> None:
     if not state.stat().st_size:
         # the file is made when terraform begins, and filled with the first resource
         tools.journal.problem(_NO_STATE)
-        raise StateDivergedError(_NO_STATE)
+        raise StateDivergedError(_NO_STATE, kept=False)
     problem = state_problem(state)
     if problem:
         problem = f"The state that terraform left cannot be stored: {problem}."

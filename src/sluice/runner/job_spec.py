@@ -53,6 +53,7 @@ class JobSpec(JobMessage):
         binary: absolute path of the terraform (or tofu) program.
         binary_problem: why there is no such program, in one sentence; the job then says so
             in the task's log and fails in `init`.
+        engine_version: the program's version, for the report.
         environment: the agent's environment as terraform may see it; ``SLUICE_*`` names
             are dropped again by the job.
         mask: further secrets that must not appear in the log.
@@ -66,6 +67,7 @@ class JobSpec(JobMessage):
     server_url: str
     binary: str = ""
     binary_problem: str = ""
+    engine_version: str = ""
     environment: dict[str, str] = {}
     mask: list[str] = []
     state_kept_dir: str
@@ -82,6 +84,8 @@ class JobResult(JobMessage):
     has_changes: bool | None = None
     stages: list[StageReport] = []
     state_diverged: bool = False
+    state_kept: bool = True
+    engine_version: str = ""
 
     def to_phase_result(self, *, lease_id: str, log_end: LogEnd) -> PhaseResult:
         """The message to the server."""
@@ -94,4 +98,6 @@ class JobResult(JobMessage):
             stages=self.stages,
             log_end=log_end,
             state_diverged=self.state_diverged,
+            state_kept=self.state_kept,
+            engine_version=self.engine_version,
         )

@@ -17,10 +17,11 @@ from sluice.wire.agent import PhaseOrder
 
 
 class CancelKind(StrEnum):
-    """How urgently a phase is to stop: at a safe point, or at once."""
+    """Why a phase is to stop, and how urgently: at a safe point, or at once."""
 
     CANCEL = "cancel"
     FORCE_CANCEL = "force_cancel"
+    TIME_OUT = "time_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,11 @@ class PhaseDir:
         return self.root / "wake"
 
     @property
+    def nudge(self) -> Path:
+        """A FIFO: one byte says that there is a wish to stop, or another one."""
+        return self.root / "nudge"
+
+    @property
     def cancel(self) -> Path:
         """The agent's wish that the phase stop."""
         return self.root / "cancel"
@@ -107,11 +113,13 @@ class PhaseDir:
         self.spool.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(self.wake, 0o600)
-        public = order.model_copy(update={"variables": [], "task_token": ""})
+        public = order.model_copy(
+            update={"variables": [], "task_token": "", "script": None}
+        )
         write_json_atomic(self.order, public.model_dump_json())
 
     def read_order(self) -> PhaseOrder | None:
-        """The order without variables and token; None where there is no whole one."""
+        """The order without its secrets; None where there is no whole one."""
         try:
             return PhaseOrder.model_validate_json(self.order.read_bytes())
         except (FileNotFoundError, ValidationError):
@@ -121,10 +129,29 @@ class PhaseDir:
         """A descriptor of the FIFO, for reading and writing, that never blocks."""
         return os.open(self.wake, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
+    def open_nudge(self) -> int:
+        """A descriptor of the nudges, made where there are none; -1 where that fails.
+
+        Without it the job sees a wish to stop when it looks by itself.
+        """
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(self.nudge, 0o600)
+            return os.open(self.nudge, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return -1
+
     def request_cancel(self, request: CancelRequest) -> None:
         """Ask the job to stop; a later request replaces an earlier one."""
         body = {"kind": request.kind.value, "reason": request.reason}
         write_json_atomic(self.cancel, json.dumps(body))
+        # where nobody listens, or the last nudge was not heard yet, none is needed
+        with contextlib.suppress(OSError):
+            nudge = os.open(self.nudge, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.write(nudge, b"\0")
+            finally:
+                os.close(nudge)
 
     def read_cancel(self) -> CancelRequest | None:
         """The wish that the phase stop, if there is one."""

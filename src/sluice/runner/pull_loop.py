@@ -19,13 +19,16 @@ from sluice.base.errors import (
 )
 from sluice.client.agent_api import AgentApi
 from sluice.runner.backoff import Backoff
+from sluice.runner.concurrency import Concurrency
 from sluice.runner.drain import Drain
 from sluice.runner.register import Session
-from sluice.runner.slots import Load, free_slots, plan_limit, poll_seconds
+from sluice.runner.slots import Load, free_slots, poll_seconds
 from sluice.runner.status import StatusNode
 from sluice.wire.agent import PhaseOrder, PullRequest, Slots
 
 LOOK_AGAIN_SECONDS = 10.0
+PING_PATIENCE_SECONDS = 2.0
+"""So long a ping that the server asked for may take before work is asked for again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,15 +48,23 @@ class TakesOrders(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PullLoop:
-    """The loop and what it talks to; ``changed`` is set when there may be room again."""
+    """The loop and what it talks to.
+
+    Attributes:
+        changed: set when there may be room again.
+        ping_now: set to have the agent ping at once.
+        pinged: set when such a ping was answered.
+    """
 
     api: AgentApi
     session: Session
     phases: TakesOrders
     drain: Drain
+    concurrency: Concurrency
     changed: asyncio.Event
+    ping_now: asyncio.Event
+    pinged: asyncio.Event
     status: StatusNode
-    own_limit: int | None = None
 
     async def run(self) -> None:
         """Pull until cancelled."""
@@ -70,13 +81,12 @@ class PullLoop:
     def _slots(self) -> Slots:
         if self.drain.draining:
             return Slots()
-        limit = plan_limit(self.session.pool, self.own_limit)
+        limit = self.concurrency.limit(self.session.pool)
         return free_slots(self.session.pool, limit, self.phases.load)
 
     async def _wait_for_room(self) -> None:
         """Sleep until a phase ends or the drain is over; the pool's rules may change too."""
-        why = "draining" if self.drain.draining else "all slots are taken"
-        self.status.say(f"not pulling: {why}")
+        self.status.say(f"not pulling: {self.drain.words or 'all slots are taken'}")
         self.changed.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AGAIN_SECONDS):
@@ -84,23 +94,35 @@ class PullLoop:
 
     async def _pull(self, slots: Slots) -> bool:
         """One long poll; returns whether the server took it."""
-        limit = plan_limit(self.session.pool, self.own_limit)
+        limit = self.concurrency.limit(self.session.pool)
         seconds = poll_seconds(slots, limit)
         self.status.say(f"waiting for work: room for {_words(slots)}")
         token = self.session.token
         try:
             request = PullRequest(slots=slots, wait_seconds=seconds)
-            order = await self.api.pull(token, self.session.agent_id, request)
+            pulled = await self.api.pull(token, self.session.agent_id, request)
         except (UnauthorizedError, ForbiddenError, NotFoundError):
             return await self._renew(token)
         except SluiceError as error:
             self.status.say(f"cannot ask for work: {error.detail}")
             _log.warning("pull failed", why=error.detail)
             return False
+        order = pulled.order
         if order is not None:
             _log.info("took a phase", task_id=order.task_id, phase=order.phase.value)
             self.phases.begin(order)
+        elif pulled.ping_now:
+            await self._ping()
         return True
+
+    async def _ping(self) -> None:
+        """The server has an order, and it may be to take no more work: hear it first."""
+        self.status.say("pinging to hear an order")
+        self.pinged.clear()
+        self.ping_now.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PING_PATIENCE_SECONDS):
+                await self.pinged.wait()
 
     async def _renew(self, token: str) -> bool:
         try:

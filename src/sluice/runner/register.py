@@ -9,12 +9,14 @@ from pathlib import Path
 import structlog
 
 from sluice.base.errors import (
+    ConflictError,
     ForbiddenError,
     InvalidInputError,
     NotFoundError,
     SluiceError,
     UnauthorizedError,
 )
+from sluice.base.ids import random_id
 from sluice.client.agent_api import AgentApi
 from sluice.runner.backoff import Backoff
 from sluice.runner.phase_dir import write_json_atomic
@@ -28,10 +30,16 @@ from sluice.wire.agent import (
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
-CAPABILITIES = ["terraform", "opentofu"]
+CAPABILITIES = ["terraform", "opentofu", "script"]
 AGENT_VERSION = version("sluice")
 
-_REFUSED = (UnauthorizedError, ForbiddenError, InvalidInputError, NotFoundError)
+_REFUSED = (
+    UnauthorizedError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    ConflictError,
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -45,27 +53,35 @@ class Introduction:
 
 
 class Identity:
-    """The agent's id on disk, so that a restarted agent is the same agent."""
+    """The agent's id on disk, so that a restarted agent is the same agent.
+
+    Attributes:
+        instance: the random name of this data directory; another agent never has it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.instance = self._read().get("instance") or random_id("dir")
 
     def read(self, url: str) -> str | None:
         """The id that the server at ``url`` gave; None for a new agent or another server."""
-        try:
-            kept = json.loads(self._path.read_bytes())
-            same = kept["url"] == url
-            return str(kept["agent_id"]) if same else None
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError):
-            _log.warning("identity unreadable, registering anew", path=str(self._path))
-            return None
+        kept = self._read()
+        return kept.get("agent_id") if kept.get("url") == url else None
 
     def write(self, url: str, agent_id: str) -> None:
         """Keep the id."""
-        body = {"url": url, "agent_id": agent_id}
+        body = {"url": url, "agent_id": agent_id, "instance": self.instance}
         write_json_atomic(self._path, json.dumps(body))
+
+    def _read(self) -> dict[str, str]:
+        try:
+            kept = json.loads(self._path.read_bytes())
+            return {name: str(value) for name, value in kept.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, AttributeError):
+            _log.warning("identity unreadable, registering anew", path=str(self._path))
+            return {}
 
 
 class Session:
@@ -76,6 +92,8 @@ class Session:
         token: its JWT, renewed by each ping.
         pool: the pool's rules as last heard.
         ping_seconds: how often the server wants to hear of the agent.
+        instance: the random name of the agent's data directory.
+        advice: what the server wants a person to do about this agent; else empty.
     """
 
     def __init__(
@@ -89,6 +107,8 @@ class Session:
         self._introduction = introduction
         self._identity = identity
         self._lock = asyncio.Lock()
+        self.instance = identity.instance
+        self.advice = ""
         self._take(answer)
 
     def _take(self, answer: RegisterResponse) -> None:
@@ -96,11 +116,19 @@ class Session:
         self.token = answer.token
         self.pool: PoolInfo = answer.pool
         self.ping_seconds = answer.ping_seconds
+        self._heed(answer.advice)
 
     def refreshed(self, answer: PingResponse) -> None:
         """Take the fresh token and rules that a ping brought."""
         self.token = answer.token
         self.pool = answer.pool
+        self._heed(answer.advice)
+
+    def _heed(self, advice: str) -> None:
+        """Keep the server's advice, and log it once."""
+        if advice and advice != self.advice:
+            _log.warning("advice of the server", advice=advice)
+        self.advice = advice
 
     async def renew(self, refused_token: str) -> None:
         """Register again because a token was refused; many callers register once.
@@ -131,6 +159,7 @@ async def register_once(
         labels=introduction.labels,
         capabilities=CAPABILITIES,
         agent_id=identity.read(api.url),
+        instance=identity.instance,
     )
     answer = await api.register(introduction.pool_token, request)
     await asyncio.to_thread(identity.write, api.url, answer.agent_id)

@@ -11,6 +11,9 @@ from urllib.parse import quote, quote_plus
 from sluice.wire.agent import OrderVariable
 
 MIN_SECRET = 4
+TOO_SHORT = (
+    "{} sensitive value(s) of less than 4 characters cannot be masked in this output."
+)
 MIN_LINE = 6
 MIN_ESCAPED_LINE = 16
 

@@ -18,6 +18,7 @@ from pydantic_settings import (
 from sluice.base.errors import InvalidInputError
 from sluice.client.settings import DEFAULT_URL, normalized_url
 from sluice.terraform.products import OPENTOFU_INDEX, OPENTOFU_MIRROR, TERRAFORM_MIRROR
+from sluice.wire.labels import check_labels
 from sluice.wire.log_flow import StreamMode
 
 GIB = 1024**3
@@ -184,6 +185,11 @@ class AgentSettings(BaseSettings):
                 f"{given!r} is no list of labels; write region=idc1,disk=fast"
             )
         return {name.strip(): value.strip() for name, _, value in pairs}
+
+    @field_validator("agent_labels")
+    @classmethod
+    def _fit_labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        return check_labels(labels)
 
     @property
     def token(self) -> str:

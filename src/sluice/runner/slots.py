@@ -5,6 +5,12 @@ from dataclasses import dataclass
 
 from sluice.wire.agent import PhaseName, PoolInfo, Slots
 
+SUSTAINED_SAMPLES = 3
+"""So many samples in a row say the same before the limit moves by one."""
+
+ROOM = 0.85
+"""The limit is raised below this share of the thresholds, so that it does not swing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -26,10 +32,54 @@ def load_of(phases: Sequence[PhaseName]) -> Load:
 
 
 def plan_limit(pool: PoolInfo, own_limit: int | None) -> int:
-    """How many plans may run at a time: the pool's maximum, or less if the agent says so."""
+    """How many plans may run at a time at most: the pool's maximum, or the agent's own."""
     if own_limit is None:
         return pool.max_plan_concurrency
     return min(own_limit, pool.max_plan_concurrency)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How busy the machine was lately: shares of all processors and of the memory."""
+
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLimit:
+    """How many plans may run at a time now; how many samples in a row were hot or cool."""
+
+    limit: int
+    hot: int = 0
+    cool: int = 0
+
+
+def adapted(
+    before: PlanLimit, pool: PoolInfo, maximum: int, sample: Sample
+) -> PlanLimit:
+    """The limit after one more sample, where the pool has it follow the load.
+
+    It goes down by one while the processors or the memory stay above the pool's threshold,
+    and up by one while both stay well below; never under 1 and never over ``maximum``.
+    """
+    if not pool.adaptive_concurrency:
+        return PlanLimit(maximum)
+    limit = max(1, min(before.limit, maximum))
+    if sample.cpu > pool.cpu_threshold or sample.memory > pool.mem_threshold:
+        hot = before.hot + 1
+        if hot < SUSTAINED_SAMPLES:
+            return PlanLimit(limit, hot=hot)
+        return PlanLimit(max(1, limit - 1))
+    if (
+        sample.cpu < pool.cpu_threshold * ROOM
+        and sample.memory < pool.mem_threshold * ROOM
+    ):
+        cool = before.cool + 1
+        if cool < SUSTAINED_SAMPLES:
+            return PlanLimit(limit, cool=cool)
+        return PlanLimit(min(maximum, limit + 1))
+    return PlanLimit(limit)
 
 
 def free_slots(pool: PoolInfo, limit: int, load: Load) -> Slots:

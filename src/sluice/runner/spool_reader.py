@@ -18,6 +18,7 @@ from sluice.runner.spool_files import (
     gap_line,
 )
 from sluice.runner.spool_records import (
+    READ_BYTES,
     DamagedRecordError,
     cut,
     merge_all,
@@ -29,6 +30,7 @@ from sluice.wire.chunk import MAX_LIVE, Chunk, Kind, Source, event_chunk, placed
 from sluice.wire.events import Gap
 
 LOOK_AHEAD = 1024 * 1024
+SHORT_READ_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,20 @@ class SpoolReader:
     The reader looks ahead about 1 MiB at most, so that segments far in front of the uplink
     stay droppable. Not for use by two threads, nor two readers of one spool.
 
+    Args:
+        directory: the spool.
+        base: where the phase begins in its task's log.
+        held_lines: look ahead about so many lines at most; None: only bytes count.
+
     Attributes:
         damaged: why the rest of the spool cannot be read; empty while all is well.
     """
 
-    def __init__(self, directory: Path, base: LogPosition) -> None:
+    def __init__(
+        self, directory: Path, base: LogPosition, *, held_lines: int | None = None
+    ) -> None:
         self.damaged = ""
+        self._most_lines = held_lines
         self._files = SpoolFiles(directory)
         self._ready: deque[Chunk] = deque()
         self._descriptor = -1
@@ -84,15 +94,25 @@ class SpoolReader:
         """The number of the line that stands at `end`."""
         return self._scan.next_line
 
+    @property
+    def held_lines(self) -> int:
+        """How many lines end between `position` and `end`."""
+        return self.next_line - self._ready[0].first_line if self._ready else 0
+
     def refresh(self) -> int:
         """Look for records written since, and return `end`.
 
-        While less than 1 MiB waits between `position` and `end`, there is nothing behind
+        While less than the look-ahead waits between `position` and `end`, there is nothing behind
         `end`; so once the job has ended and all was read, `end` is the end of the phase.
         """
-        while self.end - self.position < LOOK_AHEAD and self._look():
+        while not self._holds_enough() and self._look():
             pass
         return self.end
+
+    def _holds_enough(self) -> bool:
+        if self.end - self.position >= LOOK_AHEAD:
+            return True
+        return self._most_lines is not None and self.held_lines >= self._most_lines
 
     def read(self, max_bytes: int, *, merge_to: int = MAX_LIVE) -> list[Chunk]:
         """The next placed chunks, at most ``max_bytes`` of data in all.
@@ -234,7 +254,11 @@ class SpoolReader:
         if self._in_gap or self.damaged or not self._opened():
             return False
         try:
-            chunks, self._scan_at = read_records(self._descriptor, self._scan_at)
+            chunks, self._scan_at = read_records(
+                self._descriptor,
+                self._scan_at,
+                limit=READ_BYTES if self._most_lines is None else SHORT_READ_BYTES,
+            )
         except DamagedRecordError as error:
             self.damaged = f"segment {self._through} of the spool: {error}"
             return False

@@ -12,6 +12,7 @@ from sluice.wire.chunk import (
     chunk_size,
     decode_chunk,
 )
+from sluice.wire.script_mark import meta_after
 
 READ_BYTES = 512 * 1024
 MERGE_US = 100_000
@@ -90,7 +91,7 @@ def _part(chunk: Chunk, start: int, data: bytes) -> Chunk:
         chunk.kind,
         chunk.captured_us,
         data,
-        chunk.meta,
+        meta_after(chunk.meta, chunk.data[:start]) if start else chunk.meta,
     )
 
 
@@ -135,4 +136,5 @@ def _joined(run: list[Chunk]) -> Chunk:
         first.kind,
         first.captured_us,
         data,
+        first.meta,
     )

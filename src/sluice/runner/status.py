@@ -51,10 +51,14 @@ class StatusTree:
         return StatusNode(self, name)
 
     def fact(self, name: str, value: str) -> None:
-        """Something about the agent itself, such as its id."""
-        if self._facts.get(name) != value:
+        """Something about the agent itself, such as its id; an empty one goes."""
+        if self._facts.get(name, "") == value:
+            return
+        if value:
             self._facts[name] = value
-            self._changed.set()
+        else:
+            del self._facts[name]
+        self._changed.set()
 
     def put(self, name: str, words: str) -> None:
         """Set a line; the same words again keep their time."""
@@ -67,11 +71,16 @@ class StatusTree:
         if self._lines.pop(name, None) is not None:
             self._changed.set()
 
+    def lines(self) -> list[tuple[str, str, str]]:
+        """Every loop's name, what it is doing and since when; phases come last."""
+        named = sorted(self._lines.items(), key=lambda one: ("/" in one[0], one[0]))
+        return [(name, words, since) for name, (words, since) in named]
+
     def snapshot(self) -> dict[str, object]:
         """Facts and lines as they are now."""
         lines = {
             name: {"doing": words, "since": since}
-            for name, (words, since) in sorted(self._lines.items())
+            for name, words, since in self.lines()
         }
         return {
             **self._facts,

@@ -18,15 +18,18 @@ from sluice.base.errors import (
 )
 from sluice.runner import burial
 from sluice.runner.backoff import Backoff
+from sluice.runner.job_exit import job_exit
 from sluice.runner.job_spec import JobResult
 from sluice.runner.job_start import start_job
+from sluice.runner.late_output import deliver_late
 from sluice.runner.phase_dir import CancelKind, CancelRequest, PhaseDir
 from sluice.runner.report import Reporter
 from sluice.runner.takeup import put_away
 from sluice.runner.uplink import Uplink
 from sluice.runner.uplink_carriers import Carrier, Tokens
-from sluice.runner.workplace import Workplace
+from sluice.runner.workplace import FoundEngine, Workplace
 from sluice.wire.agent import (
+    PING_COMMAND,
     LogEnd,
     PhaseName,
     PhaseOrder,
@@ -89,8 +92,8 @@ class Supervisor:
             return
         if self._wanted is not None:
             self._phase.request_cancel(self._wanted)
-        binary, problem = await self._engine()
-        spec = self._place.spec(self.order, binary=binary, problem=problem)
+        engine = await self._engine()
+        spec = self._place.spec(self.order, engine)
         try:
             self._process = await asyncio.to_thread(start_job, self._phase, spec)
             # Reaps the process when it ends; it outlives an agent that leaves.
@@ -106,24 +109,30 @@ class Supervisor:
         self._log.info("took a phase up again", alive=self._phase.job_is_alive())
         await self._to_end(report_start=False)
 
-    async def _engine(self) -> tuple[str, str]:
-        """Path of the engine, or why there is none; a wish to cancel ends the search."""
+    async def _engine(self) -> FoundEngine:
+        """The engine, or why there is none; a wish to cancel ends the search."""
+        if self.order.phase is PhaseName.SCRIPT:
+            return FoundEngine()
         self._status.say("finding the engine")
         installer = self._place.installer(self._status)
         try:
             async with asyncio.timeout(None) as self._patience:
-                path = await installer.ensure(
+                found = await installer.resolve(
                     self.order.engine.value, self.order.terraform_version
                 )
         except TimeoutError:
-            return "", "The task was canceled before its engine was there."
+            return FoundEngine(
+                problem="The task was canceled before its engine was there."
+            )
         except SluiceError as error:
-            return "", error.detail
+            return FoundEngine(problem=error.detail)
         except OSError as error:
-            return "", f"The agent's engine cache cannot be used ({error})."
+            return FoundEngine(
+                problem=f"The agent's engine cache cannot be used ({error})."
+            )
         finally:
             self._patience = None
-        return str(path), ""
+        return FoundEngine(binary=str(found.path), version=str(found.version))
 
     async def _to_end(self, *, report_start: bool) -> None:
         """Watch and upload side by side, then report or, if fenced, put away."""
@@ -146,12 +155,19 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Until the job has written its result: notice when it died without one."""
-        while not self._has_result():
-            # Asked in this order: a job that ends writes its result first.
-            if not self._phase.job_is_alive() and not self._has_result():
-                await self._job_died()
-                return
-            await asyncio.sleep(WATCH_SECONDS)
+        with job_exit(self._job_pid()) as end:
+            while not self._has_result():
+                # Asked in this order: a job that ends writes its result first.
+                if not self._phase.job_is_alive() and not self._has_result():
+                    await self._job_died()
+                    return
+                await end.wait()
+
+    def _job_pid(self) -> int | None:
+        if self._process is not None:
+            return self._process.pid
+        job = self._phase.read_pid()
+        return None if job is None else job.pid
 
     def _has_result(self) -> bool:
         return self._phase.result.exists()
@@ -234,11 +250,14 @@ class Supervisor:
             return False
 
     def _commanded(self, command: str) -> None:
-        """The server asks over the upload connection that the phase stop.
+        """The server asks over the upload connection that the phase stop, or for a ping.
 
         Who asked, and why, comes with the next ping, so one is sent at once; the wish
         itself does not wait for it longer than a moment.
         """
+        if command == PING_COMMAND:
+            self._place.ping_now.set()
+            return
         try:
             kind = CancelKind(command)
         except ValueError:
@@ -295,6 +314,7 @@ class Supervisor:
         self._status.say(f"fenced, waiting for the process to end: {error.detail}")
         if self.order.phase is not PhaseName.APPLY:
             self.cancel(CancelRequest(CancelKind.CANCEL, "the lease is over"))
+        await deliver_late(self._place, self._phase, self.order)
         while self._phase.job_is_alive():  # noqa: ASYNC110 - it may be nobody's child here
             await asyncio.sleep(WATCH_SECONDS)
         if await asyncio.to_thread(self._rescue_state):

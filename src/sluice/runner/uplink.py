@@ -11,6 +11,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import assert_never
 
@@ -21,6 +22,7 @@ from sluice.runner.spool import SpoolError, SpoolReader
 from sluice.wire.agent import LogEnd, LogPosition
 from sluice.wire.chunk import MAX_CATCH_UP, MAX_LIVE, encode_chunk
 from sluice.wire.log_flow import (
+    UNWATCHED_SECONDS,
     Ack,
     AckStatus,
     Send,
@@ -36,7 +38,7 @@ from sluice.wire.log_flow import Stop as MustStop
 
 PREFIX = struct.Struct("<QQ")
 POLL_SECONDS = 0.25
-LONGEST_POLL_SECONDS = 1.0
+LONGEST_POLL_SECONDS = 5.0
 RHYTHM_SECONDS = 0.05
 WAKE_BYTES = 64 * 1024
 
@@ -50,6 +52,21 @@ class Outcome(Enum):
     LOST = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How an upload goes while nobody watches.
+
+    Attributes:
+        seconds: between two messages.
+        lines: so many are sent before the time is up; None: only bytes count.
+        held_lines: about so many are held in memory; None: only bytes count.
+    """
+
+    seconds: float = UNWATCHED_SECONDS
+    lines: int | None = None
+    held_lines: int | None = None
+
+
 class Uplink:
     """One phase's upload. Run `converse` over one connection after another.
 
@@ -59,6 +76,7 @@ class Uplink:
         clock: for the rhythm.
         on_command: told when the server asks the phase to stop.
         mode: a forced rhythm, or `auto`.
+        rhythm: how it goes while nobody watches.
 
     Attributes:
         opened: the server has answered in the latest conversation.
@@ -73,14 +91,21 @@ class Uplink:
         clock: Clock,
         on_command: Callable[[str], None],
         mode: StreamMode = StreamMode.AUTO,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self.opened = False
+        self._rhythm = rhythm = rhythm or Rhythm()
         self._phase = phase
         self._clock = clock
         self._on_command = on_command
-        self._reader = SpoolReader(phase.spool, base)
+        self._reader = SpoolReader(phase.spool, base, held_lines=rhythm.held_lines)
         start = self._reader.position
-        self._sender = new_sender(epoch=base.epoch, base=start, mode=mode)
+        self._sender = new_sender(
+            epoch=base.epoch,
+            base=start,
+            mode=mode,
+            unwatched_seconds=rhythm.seconds,
+        )
         self._wake = phase.open_wake()
         self._armed = False
         self._lost = False
@@ -174,7 +199,8 @@ class Uplink:
         complete = self._job_has_ended()
         end = self._reader.refresh()
         now = self._clock.monotonic()
-        step = next_step(self._sender, end=end, now=now, flush=complete)
+        flush = complete or self._batch_is_full()
+        step = next_step(self._sender, end=end, now=now, flush=flush)
         match step:
             case MustStop(reason=reason):
                 raise FencedError(f"The upload of the log must stop: {reason}.")
@@ -183,13 +209,19 @@ class Uplink:
             case Wait(seconds=seconds):
                 if complete and self._sender.open and self._sender.acked == end:
                     return True
-                if probe_seconds and now - self._spoken_at >= probe_seconds:
+                silence = probe_seconds or float("inf")
+                rest = self._spoken_at + silence - now
+                if rest <= 0:
                     await self._probe(carry)
                 else:
-                    await self._pause(seconds)
+                    await self._pause(seconds, rest)
             case _:
                 assert_never(step)
         return False
+
+    def _batch_is_full(self) -> bool:
+        lines = self._rhythm.lines
+        return lines is not None and self._reader.held_lines >= lines
 
     def _job_has_ended(self) -> bool:
         return self._phase.result.exists()
@@ -217,7 +249,7 @@ class Uplink:
         self._spoken_at = self._clock.monotonic()
         await carry(PREFIX.pack(self._sender.epoch, self._sender.acked))
 
-    async def _pause(self, seconds: float | None) -> None:
+    async def _pause(self, seconds: float | None, most: float) -> None:
         """Wait for the spool to grow, an answer, or for ``seconds`` of the rhythm.
 
         While the rhythm only has to pass, the FIFO is not listened to: at a thousand
@@ -226,7 +258,7 @@ class Uplink:
         """
         if seconds is None:
             self._arm()
-            longest = self._poll
+            longest = min(self._poll, most)
         else:
             longest = min(seconds, RHYTHM_SECONDS)
         try:

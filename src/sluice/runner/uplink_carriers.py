@@ -74,6 +74,8 @@ class Carrier:
         clock: for how long refusals are borne.
         status: told in words how it goes.
         mode: the rhythm, for the server's records.
+        probe_seconds: say something after so much silence over a WebSocket too; for who
+            has no pings that renew its lease.
     """
 
     api: AgentApi
@@ -83,6 +85,7 @@ class Carrier:
     clock: Clock
     status: StatusNode
     mode: StreamMode = StreamMode.AUTO
+    probe_seconds: float | None = None
     _blocked_until: float = field(default=0.0, init=False)
     _refused_since: float | None = field(default=None, init=False)
     _early_losses: int = field(default=0, init=False)
@@ -138,7 +141,7 @@ class Carrier:
             close_timeout=2.0,
         ) as socket:
             self.status.say("uploading over a WebSocket")
-            return await _talk(socket, uplink)
+            return await _talk(socket, uplink, self.probe_seconds)
 
     async def _patch(self, uplink: Uplink) -> Outcome:
         """Upload by PATCH for the rest of a minute; then WebSockets are tried again."""
@@ -182,14 +185,16 @@ class Carrier:
             )
 
 
-async def _talk(socket: ClientConnection, uplink: Uplink) -> Outcome:
+async def _talk(
+    socket: ClientConnection, uplink: Uplink, probe_seconds: float | None
+) -> Outcome:
     """One conversation over an open WebSocket."""
     fenced: FencedError | None = None
     outcome = Outcome.LOST
     async with asyncio.TaskGroup() as group:
         receiver = group.create_task(_receive(socket, uplink))
         try:
-            outcome = await uplink.converse(socket.send)
+            outcome = await uplink.converse(socket.send, probe_seconds=probe_seconds)
         except ConnectionClosed:
             pass
         except FencedError as error:

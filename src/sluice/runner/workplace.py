@@ -62,6 +62,15 @@ class Folders:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundEngine:
+    """Where the engine is and which version it has, or why there is none."""
+
+    binary: str = ""
+    problem: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Workplace:
     """Everything a phase's supervisor needs besides its order.
 
@@ -87,13 +96,14 @@ class Workplace:
         """Finds engines, and says how that goes."""
         return Installer(self.cache, self.downloads, self.products, say=status.say)
 
-    def spec(self, order: PhaseOrder, *, binary: str, problem: str) -> JobSpec:
+    def spec(self, order: PhaseOrder, engine: FoundEngine) -> JobSpec:
         """What the phase process is handed."""
         return JobSpec(
             order=order,
             server_url=self.api.url,
-            binary=binary,
-            binary_problem=problem,
+            binary=engine.binary,
+            binary_problem=engine.problem,
+            engine_version=engine.version,
             environment=self.environment,
             mask=self.mask,
             state_kept_dir=str(self.folders.state_kept),
