@@ -96,7 +96,12 @@ class ScriptedServer:
             "/readyz": {},
             "/auth/me": {"id": "u", "name": "ann", "kind": "user", "admin": True},
             "/organizations": [ORGANIZATION],
-            "/organizations/org-1/workspaces": self.workspaces,
+            "/organizations/org-1/workspaces": {
+                "workspaces": self.workspaces,
+                "total": len(self.workspaces),
+                "limit": 100,
+                "offset": 0,
+            },
             f"/workspaces/{WORKSPACE}": workspace,
             f"/tasks/{TASK}": self.task,
             f"/workspaces/{WORKSPACE}/tasks/{TASK}/resource-changes": {

@@ -15,7 +15,7 @@ from sluice.base.clock import SystemClock
 from sluice.client.api import Api
 from sluice.client.carriers import SseCarrier, TextCarrier, WebSocketCarrier
 from sluice.client.settings import client_settings
-from sluice.wire.shapes.people import Me
+from sluice.wire.shapes.people import Me, NewToken, User
 from sluice.wire.shapes.pools import Agent, Pool
 from sluice.wire.shapes.states import OutputValue, StateVersion
 from sluice.wire.shapes.tasks import Task, TaskList, TaskStatus
@@ -128,6 +128,12 @@ def test_workspaces_variables_and_pools(signed_in: Place) -> None:
     ok(signed_in, "variable", "set", "net2", "text", "-", stdin="a\r\nb\r\n")
     listed = ok(signed_in, "variable", "list", "net2", "--json")
     assert '"a\\r\\nb"' in listed
+    broken = signed_in.run("variable", "set", "net2", "names", '["a"', "--hcl")
+    assert broken.returncode == 2
+    assert "the bracket `[` in line 1, column 1 is not closed" in broken.stderr
+    ok(signed_in, "variable", "set", "net2", "names", '["a"]', "--hcl")
+    assert signed_in.run("task", "show", "..").returncode == 2
+    assert signed_in.run("task", "show", "a/../b?c").returncode == 5
     ok(signed_in, "variable", "delete", "net2", "HOME_DIR", "--env")
     assert signed_in.run("variable", "delete", "net2", "HOME_DIR").returncode == 5
 
@@ -138,6 +144,48 @@ def test_workspaces_variables_and_pools(signed_in: Place) -> None:
     assert signed_in.run("workspace", "delete", "net2").returncode == 2
     ok(signed_in, "workspace", "delete", "net2", "--yes")
     assert signed_in.run("workspace", "show", "net2").returncode == 5
+
+
+def test_users_and_their_tokens(signed_in: Place) -> None:
+    made = User.model_validate_json(ok(signed_in, "user", "create", "bob", "--json"))
+    assert (made.name, made.admin) == ("bob", False)
+    assert signed_in.run("user", "create", "bob").returncode == 6
+    assert signed_in.run("user", "create", "b b").returncode == 2
+    boss = signed_in.run("user", "create", "eve", "--admin")
+    assert "Created administrator eve (user-" in boss.stderr
+    rows = ok(signed_in, "user", "list").splitlines()
+    assert re.search(r"^bob +- ", "\n".join(rows), re.MULTILINE)
+    assert re.search(r"^eve +yes ", "\n".join(rows), re.MULTILINE)
+    listed = TypeAdapter(list[User]).validate_json(
+        ok(signed_in, "user", "list", "--json")
+    )
+    assert {user.name for user in listed} == {"admin", "bob", "eve"}
+
+    token = ok(signed_in, "token", "create", "laptop", "--user", "bob").strip()
+    assert re.fullmatch(r"slu_\S+", token)
+    as_bob = {"SLUICE_TOKEN": token}
+    assert "bob" in signed_in.run("whoami", **as_bob).stdout
+    assert signed_in.run("user", "list", **as_bob).returncode == 4
+    assert signed_in.run("token", "create", "x", "--user", "no").returncode == 5
+    own = signed_in.run(
+        "token", "create", "ci", "--expires-in-days", "7", "--json", **as_bob
+    )
+    assert NewToken.model_validate_json(own.stdout).expires_at is not None
+    shown = signed_in.run("token", "list", **as_bob).stdout
+    assert re.search(r"^laptop .* never +tok-", shown, re.MULTILINE), shown
+    assert re.search(r"^ci .* 20\d\d-\d\d-\d\d +tok", shown, re.MULTILINE), shown
+    assert token not in shown
+
+    signed_in.run("token", "create", "ci", **as_bob)
+    twice = signed_in.run("token", "revoke", "ci", **as_bob)
+    assert (twice.returncode, "2 tokens are called" in twice.stderr) == (6, True)
+    ci = NewToken.model_validate_json(own.stdout)
+    assert signed_in.run("token", "revoke", ci.id, **as_bob).returncode == 0
+    assert signed_in.run("whoami", SLUICE_TOKEN=ci.token).returncode == 4
+    assert signed_in.run("token", "revoke", "none", **as_bob).returncode == 5
+    ended = signed_in.run("token", "revoke", "laptop", "--json", **as_bob)
+    assert json.loads(ended.stdout)["revoked"] is True
+    assert signed_in.run("whoami", **as_bob).returncode == 4
 
 
 def test_a_directory_is_planned_applied_read_back_and_destroyed(
@@ -171,7 +219,7 @@ def test_a_directory_is_planned_applied_read_back_and_destroyed(
     raw = signed_in.root / "log"
     ok(signed_in, "logs", task.id, "--download", str(raw), "--raw")
     assert raw.read_bytes().count(b"\n") == len(numbers)
-    piped = ok(signed_in, "logs", task.id, "--download", "-", "--raw")
+    piped = ok(signed_in, "logs", task.id, "--raw")
     assert piped == raw.read_text()
     nowhere = signed_in.run("logs", task.id, "--download", "gone/log")
     assert (nowhere.returncode, nowhere.stderr) == (
@@ -209,6 +257,15 @@ def test_a_directory_is_planned_applied_read_back_and_destroyed(
     gone = signed_in.run("destroy", str(HELLO), "--auto-approve", *quick)
     assert gone.returncode == 0, gone.stderr
     assert "3 destroyed" in gone.stderr
+    rows = ok(signed_in, "task", "list", "hello").splitlines()
+    assert re.search(r"^task-\S+  destroy +success ", rows[1]), rows
+    [newest, *_] = TaskList.model_validate_json(
+        ok(signed_in, "task", "list", "hello", "--json")
+    ).tasks
+    assert newest.options.destroy
+    assert re.search(
+        r"^Type +destroy$", ok(signed_in, "task", "show", newest.id), re.MULTILINE
+    )
 
 
 def test_a_plan_is_confirmed_or_discarded_from_another_command(

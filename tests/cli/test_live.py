@@ -6,6 +6,8 @@ import signal
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from tests.cli.scripted_server import ScriptedServer
 from tests.cli.terminal import Place
 from tests.client.log_standins import TASK
@@ -72,6 +74,7 @@ def test_an_apply_on_a_terminal_asks_and_goes_on(
         terminal.expect("yes applies, no discards, later leaves it waiting: ")
         terminal.send("y\n")
         terminal.expect("Type yes, no or later.")
+        terminal.expect("later leaves it waiting: ")
         terminal.send("yes\n")
         script.wait_for_call("/confirm")
         apply_phase(script)
@@ -101,6 +104,24 @@ def test_later_leaves_the_plan_waiting(
 ) -> None:
     plan_that_waits(script)
     with place.terminal("apply", str(configuration)) as terminal:
+        terminal.expect("leaves it waiting: ")
+        terminal.send("later\n")
+        terminal.expect(f"sluice task confirm -f {TASK}")
+        assert terminal.wait() == 3
+    assert not [path for _, path, _ in script.calls if path.endswith("/confirm")]
+
+
+def test_what_was_typed_before_the_question_does_not_answer_it(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    script.is_now("running", stage="planning")
+    with place.terminal("apply", str(configuration)) as terminal:
+        terminal.expect("Workspace network on ")
+        terminal.send("yes\nyes\n")
+        # shown by the terminal itself: the keys lie in its queue now
+        terminal.expect("yes")
+        terminal.expect("yes")
+        plan_that_waits(script)
         terminal.expect("leaves it waiting: ")
         terminal.send("later\n")
         terminal.expect(f"sluice task confirm -f {TASK}")
@@ -307,6 +328,35 @@ def test_logs_of_a_running_task_end_at_its_last_line(
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "aws_vpc.a: Creating..."
     assert f"sluice logs -f --from 3 {TASK}" in done.stderr
+
+
+def test_raw_writes_the_logs_bytes_and_nothing_else(
+    place: Place, script: ScriptedServer
+) -> None:
+    watching(script)
+    done = place.run("logs", TASK, "--raw")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "line\nline\nbegun", "")
+    assert place.run("logs", TASK, "--raw", "--download", "-").stdout == done.stdout
+    to_file = place.run("logs", TASK, "--raw", "--download", "x.log", "--json")
+    assert to_file.returncode == 0, to_file.stderr
+    assert (place.root / "x.log").read_text() == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--raw", "-f"], "--raw gives the stored log as it is; leave out --follow."),
+        (["--raw", "--stage", "init", "--from", "2"], "leave out --from and --stage."),
+        (["--raw", "--json"], "leave out --json."),
+        (["--download", "x.log", "-f"], "--download gives the stored log as it is"),
+    ],
+)
+def test_what_chooses_lines_does_not_go_with_the_whole_log(
+    place: Place, arguments: list[str], named: str
+) -> None:
+    done = place.run("logs", TASK, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr
 
 
 def test_the_status_line_shows_how_far_it_is(

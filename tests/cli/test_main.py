@@ -181,6 +181,10 @@ sys.exit(main(["whoami"]))
         (["bad key", "s3cret", "1"], "key: must match ^[A-Za-z_][A-Za-z0-9_-]*$."),
         (["", "s3cret", "1"], "key: may not be empty."),
         (["key", "s3cret", "99999"], "value: may have at most 262144 characters."),
+        (
+            ["", "s3cret", "99999"],
+            "key: may not be empty; value: may have at most 262144 characters.",
+        ),
     ],
 )
 def test_what_a_request_cannot_hold_is_named_without_its_value(

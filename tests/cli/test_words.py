@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluice.cli import words
-from sluice.wire.shapes.tasks import PlanSummary
+from sluice.wire.shapes.tasks import PlanSummary, TaskOptions, TaskType
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,26 @@ def test_summaries() -> None:
     assert words.short_summary(None) == "-"
     imported = PlanSummary(**{"import": 3})
     assert words.summary(imported).startswith("3 to import, 0 to add")
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain", "destroying", "refreshing"),
+    [
+        (TaskType.PLAN, "plan", "plan of a destroy", "plan of a refresh"),
+        (
+            TaskType.APPLY,
+            "apply of a saved plan",
+            "destroy by a saved plan",
+            "refresh by a saved plan",
+        ),
+        (TaskType.PLAN_AND_APPLY, "plan and apply", "destroy", "refresh only"),
+        (TaskType.SCRIPT, "script", "script", "script"),
+    ],
+)
+def test_types_of_tasks(
+    kind: TaskType, plain: str, destroying: str, refreshing: str
+) -> None:
+    assert words.task_type(kind, TaskOptions()) == plain
+    assert words.task_type(kind, TaskOptions(refresh=False)) == plain
+    assert words.task_type(kind, TaskOptions(destroy=True)) == destroying
+    assert words.task_type(kind, TaskOptions(refresh_only=True)) == refreshing

@@ -1,4 +1,4 @@
-from sluice.agents.actions import list_pools
+from sluice.agents.pool_actions import list_pools
 from sluice.auth.actions import list_pool_tokens
 from sluice.auth.model import PoolPrincipal, UserPrincipal
 from sluice.base.errors import UnauthorizedError

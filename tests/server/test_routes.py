@@ -17,12 +17,14 @@ from sluice.server.concepts import build_concepts
 from sluice.server.parts import open_parts
 from sluice.server.serving import Serving
 from sluice.server.settings import ServerSettings
+from tests.server.conftest import signed_in
 
 PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
     ("GET", "/api/v1/openapi.json"),
+    ("GET", "/embed.js"),
     ("POST", "/api/v1/auth/setup"),
 }
 
@@ -94,6 +96,52 @@ async def test_sockets_refuse_before_the_upgrade(
                 pass
         assert refused.value.response.status_code == 401
         assert b"unauthorized" in refused.value.response.body
+
+
+async def test_a_socket_that_is_not_there_is_not_found(server: Serving) -> None:
+    address = server.url.replace("http", "ws", 1)
+    for path in ("/ws/nothing", "/healthz"):
+        status, body = await answered(address + path, ["sluice.v1"], server.url)
+        assert status == 404
+        assert f"no WebSocket at {path}" in body
+
+
+async def answered(address: str, protocols: list[str], origin: str) -> tuple[int, str]:
+    """Status and body with which a handshake is answered; 101 where it is taken."""
+    try:
+        async with connect(
+            address,
+            subprotocols=protocols,  # type: ignore[arg-type]
+            additional_headers={"Origin": origin},
+            proxy=None,
+        ):
+            return 101, ""
+    except InvalidStatus as refused:
+        response = refused.response
+        return response.status_code, bytes(response.body or b"").decode()
+
+
+async def test_every_socket_knows_pages(
+    routes: list[BaseRoute], server: Serving
+) -> None:
+    """A page's token comes as a sub-protocol, and only pages of known origins get in."""
+    address = server.url.replace("http", "ws", 1)
+    async with signed_in(server) as client:
+        token = client.headers["authorization"].removeprefix("Bearer ")
+    sockets = [route for route in routes if isinstance(route, WebSocketRoute)]
+    assert sockets
+    for route in sockets:
+        path = address + filled(route.path)
+        offered = ["sluice.v1", f"bearer.{token}"]
+        status, body = await answered(path, offered, server.url)
+        # known, and told that there is no such task or that it is not theirs to write
+        assert status in {403, 404, 422}, (route.path, status, body)
+        assert "allowed_origins" not in body
+        assert token not in body
+        status, body = await answered(path, ["sluice.v1", "bearer.slu_no"], server.url)
+        assert (status, "unauthorized" in body) == (401, True), route.path
+        status, body = await answered(path, offered, "https://evil.example.com")
+        assert (status, "allowed_origins" in body) == (403, True), route.path
 
 
 async def test_a_pools_token_opens_registration_alone(

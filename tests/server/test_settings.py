@@ -122,3 +122,24 @@ def test_the_shown_address_can_be_opened() -> None:
     assert everywhere.resolved_public_url == "http://127.0.0.1:80"
     public = load_settings({"public_url": "https://sluice.example.com/"})
     assert public.resolved_public_url == "https://sluice.example.com"
+
+
+def test_origins_are_kept_as_browsers_write_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().page_origins == set()
+    monkeypatch.setenv(
+        "SLUICE_ALLOWED_ORIGINS", "https://Panel.example.com/, http://10.0.0.1:80,"
+    )
+    settings = load_settings({"public_url": "https://sluice.example.com"})
+    assert settings.page_origins == {
+        "https://panel.example.com",
+        "http://10.0.0.1",
+        "https://sluice.example.com",
+    }
+
+
+@pytest.mark.parametrize("given", ["panel.example.com", "*", "https://x.example.com/p"])
+def test_what_is_no_origin_is_refused(given: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"allowed_origins.*https://panel"):
+        load_settings({"allowed_origins": given})

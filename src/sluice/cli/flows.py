@@ -116,6 +116,10 @@ class Runner:
             SluiceError: it cannot be run.
         """
         planned = self._api.tasks.get(plan_task_id)
+        if planned.workspace_id is None:
+            raise InvalidInputError(
+                f"{plan_task_id} is a script; give a task that planned."
+            )
         workspace = self._api.workspaces.get(planned.workspace_id)
         body = TaskInput(
             task_type=TaskType.APPLY,
@@ -126,7 +130,7 @@ class Runner:
 
     def _start(self, workspace: Workspace, body: TaskInput) -> int:
         task = self._api.tasks.create(workspace.id, body)
-        kind = words.task_type(task.task_type, destroy=task.options.destroy)
+        kind = words.task_type(task.task_type, task.options)
         self._console.say(f"Task {self._console.paint(task.id, 'bold')}, {kind}")
         if self._options.detach:
             return self._detached(task)

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import termios
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -52,11 +53,14 @@ def ask(
 ) -> str | None:
     """One line from the terminal; None at its end, after Ctrl-C, or when no longer ``wanted``.
 
-    A caller that must tell these apart looks at ``interrupts.count`` and at what it waited for.
+    What was typed before the question stood there is no answer: it is dropped. A caller that
+    must tell the ends apart looks at ``interrupts.count`` and at what it waited for.
     """
     before = interrupts.count
-    console.prompt(question)
     source = console.stdin.fileno()
+    if os.isatty(source):
+        termios.tcflush(source, termios.TCIFLUSH)
+    console.prompt(question)
     while interrupts.count == before and wanted():
         ready, _, _ = select.select([source], [], [], _LOOK_SECONDS)
         if ready:

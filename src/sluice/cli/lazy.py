@@ -50,6 +50,11 @@ BUILT_IN = {
     "logs": Entry(
         "sluice.cli.log_commands:logs", "Read or follow a task's output.", _LOOK
     ),
+    "script": Entry(
+        "sluice.cli.script_commands:app",
+        "Registered scripts: keep them, and run them.",
+        _LOOK,
+    ),
     "state": Entry(
         "sluice.cli.state_commands:app",
         "Read, store and roll back a workspace's state.",
@@ -65,8 +70,10 @@ BUILT_IN = {
         "sluice.cli.pool_commands:app", "Agent pools and their tokens.", _KEEP
     ),
     "agents": Entry(
-        "sluice.cli.pool_commands:agents", "Agents and what they do now.", _KEEP
+        "sluice.cli.agent_commands:list_agents", "Agents and what they do now.", _KEEP
     ),
+    "user": Entry("sluice.cli.user_commands:app", "Users, for administrators.", _KEEP),
+    "token": Entry("sluice.cli.token_commands:app", "API tokens.", _KEEP),
     "login": Entry("sluice.cli.sign_in_commands:login", "Sign in to a server.", _HERE),
     "logout": Entry(
         "sluice.cli.sign_in_commands:logout", "Forget a server's token.", _HERE
@@ -80,15 +87,20 @@ BUILT_IN = {
     "completion": Entry(
         "sluice.cli.completion:completion", "Print a shell's completion script.", _HERE
     ),
+    "agent": Entry(
+        "sluice.cli.agent_commands:app",
+        "Run an agent; look at agents, drain and resume them.",
+        _SERVE,
+    ),
 }
 # the help of commands that other packages bring, so that listing them imports none
 _KNOWN_HELP = {
+    "exec": "Run a script as a task, and send its output.",
     "up": "Run a server and an agent together, with nothing to set up.",
     "server": "Run a server.",
-    "agent": "Run an agent.",
     "db": "Upgrade the server's database.",
 }
-_EXTRAS = {"agent": "agent", "up": "agent,server"}
+_EXTRAS = {"agent": "agent", "exec": "agent", "up": "agent,server"}
 
 
 class LazyGroup(HelpGroup):
@@ -139,6 +151,15 @@ def load(name: str) -> Any:
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].target.partition(":")
         return as_command(name, getattr(importlib.import_module(module), attribute))
+    return load_brought(name)
+
+
+def load_brought(name: str) -> Any:
+    """The command of this name that another package brings.
+
+    Raises:
+        InvalidInputError: the packages it needs are not installed.
+    """
     try:
         return as_command(name, _entry_points()[name].load())
     except ModuleNotFoundError as error:

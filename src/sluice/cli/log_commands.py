@@ -17,11 +17,16 @@ from sluice.cli.session import Session
 from sluice.wire.events import Stage
 from sluice.wire.shapes.tasks import TERMINAL, Task
 
+_STDOUT = Path("-")
+
 
 @dataclass(frozen=True, slots=True)
 class Lines:
     """Options that choose lines."""
 
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep reading until the task ends.")
+    ] = False
     first: Annotated[
         int,
         typer.Option("--from", metavar="N", help="Begin at line N.", min=1),
@@ -31,10 +36,19 @@ class Lines:
         typer.Option("--stage", metavar="STAGE", help="Only this stage's lines."),
     ] = None
 
+    def given(self) -> list[str]:
+        """The names of those that are not as they are by themselves."""
+        chosen = {
+            "--follow": self.follow,
+            "--from": self.first > 1,
+            "--stage": self.stage is not None,
+        }
+        return [name for name, is_given in chosen.items() if is_given]
+
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Options that save the log instead of showing it."""
+    """Options that give the stored log as it is, instead of showing its lines."""
 
     download: Annotated[
         Path | None,
@@ -47,7 +61,8 @@ class Saving:
     raw: Annotated[
         bool,
         typer.Option(
-            "--raw", help="With --download: the log's bytes alone, without a head."
+            "--raw",
+            help="The log's bytes alone, as they are: to stdout, or with --download to FILE.",
         ),
     ] = False
 
@@ -56,9 +71,6 @@ class Saving:
 def logs(
     task: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
     *,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Keep reading until the task ends.")
-    ] = False,
     lines: Lines,
     saving: Saving,
     session: Session,
@@ -67,18 +79,30 @@ def logs(
 
     With -f the exit code is the task's.
     """
-    if saving.download == Path("-"):
-        for piece in session.api.logs.download(task, raw=saving.raw):
-            session.console.write_bytes(piece)
-        return ExitCode.OK
-    if saving.download is not None:
-        return _download(session, task, saving.download, raw=saving.raw)
+    if saving.raw or saving.download is not None:
+        return _whole(session, task, lines, saving)
     found = session.api.tasks.get(task)
     after = lines.first - 1
-    if follow:
+    if lines.follow:
         options = WatchOptions(json=session.json, after=after, stage=lines.stage)
         return follow_to_end(session, found, options)
     _print(session, found, after=after, stage=lines.stage)
+    return ExitCode.OK
+
+
+def _whole(session: Session, task: str, lines: Lines, saving: Saving) -> int:
+    """The stored log, to stdout or into a file."""
+    to_file = saving.download is not None and saving.download != _STDOUT
+    refused = lines.given() + (["--json"] if session.json and not to_file else [])
+    if refused:
+        option = "--raw" if saving.raw else "--download"
+        raise InvalidInputError(
+            f"{option} gives the stored log as it is; leave out {' and '.join(refused)}."
+        )
+    if saving.download is not None and to_file:
+        return _download(session, task, saving.download, raw=saving.raw)
+    for piece in session.api.logs.download(task, raw=saving.raw):
+        session.console.write_bytes(piece)
     return ExitCode.OK
 
 

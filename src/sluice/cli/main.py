@@ -13,6 +13,31 @@ from sluice.cli.groups import HELP_OPTIONS
 from sluice.cli.lazy import LazyGroup
 from sluice.cli.settings import asked_to_complete, cli_settings
 
+# of what is wrong with a request, so much is said in its one line
+_NAMED_FAULTS = 5
+# by the type of the fault; anything else is in the library's words
+_FAULTS = {
+    "string_too_short": "may not be empty",
+    "string_too_long": "may have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "missing": "is missing",
+    "extra_forbidden": "is no field of it",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be more than {gt}",
+    "less_than": "must be less than {lt}",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
+}
+
 _EPILOG = "`sluice COMMAND --help` says more of each. Exit codes: 0 ok, 1 failed, 2 usage, 3 not applied, 4 not allowed, 5 not found, 6 conflict, 7 unreachable."
 
 app = typer.Typer(
@@ -43,7 +68,7 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Run Terraform on agents, watch every line, and keep it."""
+    """Run Terraform and scripts on agents, watch every line, and keep it."""
 
 
 def run() -> NoReturn:
@@ -115,7 +140,7 @@ def _usage_message(error: BaseException) -> str | None:
 
 
 def _input_message(error: BaseException) -> str | None:
-    """What is wrong with a field of a request, never its value; None for any other error."""
+    """What is wrong with the fields of a request, never a value; None for any other error."""
     from pydantic import ValidationError
 
     from sluice.wire.shapes.base import Input
@@ -123,19 +148,16 @@ def _input_message(error: BaseException) -> str | None:
     requests = {kind.__name__ for kind in Input.__subclasses__()}
     if not isinstance(error, ValidationError) or error.title not in requests:
         return None
-    fault = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in fault["loc"])
-    limits = fault.get("ctx", {})
-    match fault["type"]:
-        case "string_too_short":
-            what = "may not be empty"
-        case "string_too_long":
-            what = f"may have at most {limits['max_length']} characters"
-        case "string_pattern_mismatch":
-            what = f"must match {limits['pattern']}"
-        case _:
-            what = fault["msg"].removeprefix("Value error, ")
-    return f"error: {field}: {what}."
+    faults = error.errors(include_url=False, include_input=False)
+    named = []
+    for fault in faults[:_NAMED_FAULTS]:
+        field = ".".join(str(part) for part in fault["loc"])
+        said = fault["msg"].removeprefix("Value error, ")
+        what = _FAULTS.get(fault["type"], "{said}")
+        what = what.format_map({**fault.get("ctx", {}), "said": said})
+        named.append(f"{field}: {what}" if field else what)
+    more = len(faults) - len(named)
+    return f"error: {'; '.join(named)}" + (f" (and {more} more)." if more else ".")
 
 
 def _broken_pipe() -> int:

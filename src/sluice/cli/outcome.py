@@ -52,6 +52,8 @@ def _because(word: str, why: str) -> str:
 
 
 def _success(task: Task) -> str:
+    if task.task_type is TaskType.SCRIPT:
+        return "Succeeded"
     if task.has_changes is False:
         return "No changes: the infrastructure matches the configuration"
     plan = task.summary

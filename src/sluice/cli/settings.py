@@ -1,10 +1,13 @@
 """What the command takes from its environment besides the client's settings."""
 
 import os
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from sluice.base.errors import InvalidInputError
 
 ColorMode = Literal["auto", "always", "never"]
 
@@ -55,3 +58,30 @@ def xdg_data_home(environ: Mapping[str, str] | None = None) -> Path:
     base = (os.environ if environ is None else environ).get("XDG_DATA_HOME", "")
     # the XDG rules: a relative path counts as unset
     return Path(base) if base.startswith("/") else Path.home() / ".local" / "share"
+
+
+def agent_data_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """Where an agent of this user keeps its data, by the agent's own settings.
+
+    Raises:
+        InvalidInputError: the agent's settings file cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    given = environ.get("SLUICE_AGENT_DATA_DIR") or _agent_file(environ).get(
+        "agent_data_dir"
+    )
+    return Path(str(given)) if given else xdg_data_home(environ) / "sluice" / "agent"
+
+
+def _agent_file(environ: Mapping[str, str]) -> dict[str, object]:
+    """What the agent's TOML file says."""
+    base = environ.get("XDG_CONFIG_HOME", "")
+    root = Path(base) if base.startswith("/") else Path.home() / ".config"
+    named = environ.get("SLUICE_AGENT_CONFIG")
+    path = Path(named) if named else root / "sluice" / "agent.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}.") from error

@@ -18,7 +18,7 @@ from sluice.cli.session import (
     find_workspace,
 )
 from sluice.wire.shapes.people import Organization
-from sluice.wire.shapes.tasks import TERMINAL, Task, TaskRow, TaskStatus
+from sluice.wire.shapes.tasks import TERMINAL, Task, TaskRow, TaskScript, TaskStatus
 from sluice.wire.shapes.workspaces import Workspace
 
 app = new_group("Tasks: list, show, confirm, discard and cancel them.")
@@ -77,10 +77,10 @@ def list_tasks(
     names = {} if workspace else _workspace_names(session, owner.id)
     session.console.table(
         ["TASK", "TYPE", "STATUS", "CHANGES", "TOOK", "STARTED BY", "CREATED"]
-        + ([] if workspace else ["WORKSPACE"]),
+        + ([] if workspace else ["WORKSPACE OR SCRIPT"]),
         [
             _row(item, session.clock.now())
-            + ([] if workspace else [names.get(item.workspace_id, "-")])
+            + ([] if workspace else [_belongs_to(item, names)])
             for item in found.tasks
         ],
     )
@@ -93,13 +93,25 @@ def list_tasks(
 def _row(item: TaskRow, now: datetime) -> list[str]:
     return [
         item.id,
-        words.task_type(item.task_type),
+        words.task_type(item.task_type, item.options),
         item.status.replace("_", " "),
         words.short_summary(item.summary),
         words.duration(item.duration),
         item.created_by,
         words.ago(item.created_at, now),
     ]
+
+
+def _belongs_to(item: TaskRow, names: dict[str, str]) -> str:
+    """The name of the task's workspace, or its script's."""
+    if item.script is not None:
+        return _script(item.script)
+    return names.get(item.workspace_id or "", "-")
+
+
+def _script(script: TaskScript) -> str:
+    """A script's key and version; `sluice exec` runs what has a name alone."""
+    return " ".join(filter(None, [script.key or script.name, script.version]))
 
 
 def _workspace_names(session: Session, organization_id: str) -> dict[str, str]:
@@ -190,9 +202,9 @@ def _facts(task: Task, session: Session) -> list[tuple[str, str]]:
     now = session.clock.now()
     facts = [
         ("Task", task.id),
-        ("Type", words.task_type(task.task_type, destroy=task.options.destroy)),
+        ("Type", words.task_type(task.task_type, task.options)),
         ("Status", _status(task)),
-        ("Workspace", _workspace_of(task, session)),
+        *_owner_of(task, session),
         ("Started by", f"{task.created_by}, {words.ago(task.created_at, now)}"),
         ("Took", words.duration(task.duration)),
     ]
@@ -200,6 +212,7 @@ def _facts(task: Task, session: Session) -> list[tuple[str, str]]:
         ("Message", task.message),
         ("Plan", words.summary(task.summary) if task.summary else ""),
         ("Agent", task.agent_name or ""),
+        ("Exit code", "" if task.exit_code is None else str(task.exit_code)),
         ("Targets", " ".join(task.options.targets)),
         ("Replaces", " ".join(task.options.replace)),
         ("Error", task.error),
@@ -216,11 +229,17 @@ def _facts(task: Task, session: Session) -> list[tuple[str, str]]:
     return facts
 
 
-def _workspace_of(task: Task, session: Session) -> str:
+def _owner_of(task: Task, session: Session) -> list[tuple[str, str]]:
+    """The workspace it belongs to, or the script that it is."""
+    if task.script is not None:
+        return [("Script", _script(task.script))]
+    if task.workspace_id is None:
+        return []
     try:
-        return session.api.workspaces.get(task.workspace_id).name
+        name = session.api.workspaces.get(task.workspace_id).name
     except NotFoundError:
-        return f"{task.workspace_id}, which is gone"
+        name = f"{task.workspace_id}, which is gone"
+    return [("Workspace", name)]
 
 
 def _status(task: Task) -> str:

@@ -2,13 +2,23 @@
 
 from datetime import datetime
 
-from sluice.wire.shapes.tasks import PlanSummary, TaskType
+from sluice.wire.shapes.tasks import PlanSummary, TaskOptions, TaskType
 
 _TASK_TYPES = {
     TaskType.PLAN: "plan",
     TaskType.APPLY: "apply of a saved plan",
     TaskType.PLAN_AND_APPLY: "plan and apply",
     TaskType.SCRIPT: "script",
+}
+_DESTROYING = {
+    TaskType.PLAN: "plan of a destroy",
+    TaskType.APPLY: "destroy by a saved plan",
+    TaskType.PLAN_AND_APPLY: "destroy",
+}
+_REFRESHING = {
+    TaskType.PLAN: "plan of a refresh",
+    TaskType.APPLY: "refresh by a saved plan",
+    TaskType.PLAN_AND_APPLY: "refresh only",
 }
 
 
@@ -78,6 +88,10 @@ def short_summary(plan: PlanSummary | None) -> str:
     return f"+{plan.add} ~{plan.change} -{plan.destroy}" if plan else "-"
 
 
-def task_type(kind: TaskType, *, destroy: bool = False) -> str:
-    """``plan and apply``, ``destroy``."""
-    return "destroy" if destroy and kind is not TaskType.PLAN else _TASK_TYPES[kind]
+def task_type(kind: TaskType, options: TaskOptions) -> str:
+    """``plan and apply``, ``destroy``, ``plan of a refresh``."""
+    if options.destroy:
+        return _DESTROYING.get(kind, _TASK_TYPES[kind])
+    if options.refresh_only:
+        return _REFRESHING.get(kind, _TASK_TYPES[kind])
+    return _TASK_TYPES[kind]

@@ -1,7 +1,7 @@
 """`sluice workspace …`: settings and locks."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ from sluice.base.errors import InvalidInputError
 from sluice.cli import words
 from sluice.cli.groups import new_group
 from sluice.cli.keyboard import Interrupts, ask
+from sluice.cli.labels import changed_labels, label_words
 from sluice.cli.options import takes_records
 from sluice.cli.session import (
     InOrganization,
@@ -75,9 +76,19 @@ class WorkspaceSettings:
         ),
     ] = None
 
-    def given(self) -> dict[str, object]:
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label",
+            metavar="KEY=VALUE",
+            help="A label that a pool must have to serve it; may be repeated.",
+        ),
+    ] = None
+
+    def given(self, *, no_labels: bool = False) -> dict[str, Any]:
         """The settings that were given, by their names in the API, without the pool."""
         named = {
+            "labels": changed_labels(self.label, none=no_labels),
             "execution_mode": self.mode,
             "auto_apply": self.auto_apply,
             "working_directory": self.working_directory,
@@ -153,7 +164,7 @@ def show(workspace: Name, *, where: InOrganization, session: Session) -> None:
         ("Mode", _mode(found)),
         ("Engine", f"{found.engine} {found.terraform_version}"),
         ("Working directory", found.working_directory or "the upload's root"),
-        ("Pool", found.pool_id or "any"),
+        ("Pool", found.pool_id or _any_pool(found)),
         ("Lock", _lock(found, session)),
         ("Created", words.ago(found.created_at, session.clock.now())),
     ]
@@ -171,11 +182,14 @@ def update(
         str | None, typer.Option("--name", help="A new name.", show_default=False)
     ] = None,
     settings: WorkspaceSettings,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="Take all labels away.")
+    ] = False,
     where: InOrganization,
     session: Session,
 ) -> None:
-    """Change a workspace's settings; what is not given stays."""
-    values = settings.given()
+    """Change a workspace's settings; what is not given stays, labels are replaced together."""
+    values = settings.given(no_labels=no_labels)
     if name is not None:
         values["name"] = name
     found = _workspace(session, workspace, where)
@@ -291,6 +305,12 @@ def _pool_id(session: Session, organization_id: str, wanted: str) -> str | None:
     from sluice.cli.pool_commands import find_pool
 
     return find_pool(session.api, organization_id, wanted).id
+
+
+def _any_pool(workspace: Workspace) -> str:
+    if not workspace.labels:
+        return "any"
+    return f"any with {label_words(workspace.labels)}"
 
 
 def _mode(workspace: Workspace) -> str:

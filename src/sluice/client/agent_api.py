@@ -1,8 +1,10 @@
 """What an agent asks of the server over HTTP: register, ping, pull, report, and upload where WebSockets are blocked."""
 
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -20,9 +22,14 @@ from sluice.wire.agent import (
     RegisterResponse,
     StartedReport,
 )
+from sluice.wire.exec import ExecRequest, ExecResponse
+from sluice.wire.late_output import LateAnswer
 from sluice.wire.log_flow import Ack
 
 PULL_SLACK_SECONDS = 15.0
+
+PING_HEADER = "Sluice-Ping"
+"""On a pull's 204: ping now, there is an order."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,6 +53,14 @@ def decode_ack(text: str | bytes) -> Ack:
         raise ApiError(
             f"the answer to an upload cannot be read ({error}); is there a proxy between?"
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a long poll brought: a phase, the wish that the agent ping now, or neither."""
+
+    order: PhaseOrder | None = None
+    ping_now: bool = False
 
 
 class AgentApi:
@@ -93,10 +108,8 @@ class AgentApi:
         path = f"/agents/{request.agent_id}/ping"
         return _read(PingResponse, await self._post(token, path, request))
 
-    async def pull(
-        self, token: str, agent_id: str, request: PullRequest
-    ) -> PhaseOrder | None:
-        """Wait for a phase; None when there was none for as long as was asked."""
+    async def pull(self, token: str, agent_id: str, request: PullRequest) -> Pulled:
+        """Wait for a phase; there may be none for as long as was asked."""
         answer = await self._post(
             token,
             f"/agents/{agent_id}/tasks/pull",
@@ -104,8 +117,8 @@ class AgentApi:
             seconds=request.wait_seconds + PULL_SLACK_SECONDS,
         )
         if answer.status_code == httpx2.codes.NO_CONTENT:
-            return None
-        return _read(PhaseOrder, answer)
+            return Pulled(ping_now=PING_HEADER in answer.headers)
+        return Pulled(_read(PhaseOrder, answer))
 
     async def started(
         self, token: str, agent_id: str, task_id: str, report: StartedReport
@@ -123,6 +136,19 @@ class AgentApi:
             FencedError: another lease holds the task now.
         """
         await self._post(token, f"/agents/{agent_id}/tasks/{task_id}/finish", result)
+
+    async def begin_exec(
+        self, token: str, task_id: str, request: ExecRequest, *, organization: str = ""
+    ) -> ExecResponse:
+        """A script runs outside any agent; again is harmless and gives a fresh token.
+
+        ``organization`` is to be named by a user who has several.
+        """
+        path = f"/tasks/{task_id}/exec"
+        if organization:
+            path += f"?organization={quote(organization, safe='')}"
+        answer = await self._post(token, path, request)
+        return _read(ExecResponse, answer)
 
     async def patch_log(
         self, token: str, task_id: str, lease_id: str, message: bytes
@@ -145,6 +171,30 @@ class AgentApi:
             raise error_of(
                 answer.status_code, answer.content, what="uploading the log"
             ) from None
+
+    async def late_output(
+        self, token: str, agent_id: str, task_id: str, *, lease_id: str, body: bytes
+    ) -> LateAnswer:
+        """Hand in chunks that were captured before their lease ended; again is harmless.
+
+        An empty body asks where to go on.
+
+        Raises:
+            ConflictError: with ``committed`` in its extras, bytes are missing before.
+        """
+        path = f"/agents/{agent_id}/tasks/{task_id}/late-output"
+        request = self._http.build_request(
+            "POST",
+            path,
+            content=body,
+            params={"lease_id": lease_id},
+            headers={"content-type": "application/octet-stream"},
+            timeout=_patience(30.0),
+        )
+        answer = await self._send(request, token)
+        if not answer.is_success:
+            raise error_of(answer.status_code, answer.content, what=f"POST {path}")
+        return _read(LateAnswer, answer)
 
     async def put(self, token: str, path: str, content: bytes) -> None:
         """Store a phase's file (state) under a path that its order names."""

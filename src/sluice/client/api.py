@@ -4,12 +4,12 @@ from types import TracebackType
 from typing import Self
 
 from sluice.client.people_api import (
-    AgentsApi,
     AuthApi,
     OrganizationsApi,
-    PoolsApi,
     UsersApi,
 )
+from sluice.client.pools_api import AgentsApi, PoolsApi
+from sluice.client.scripts_api import ScriptsApi
 from sluice.client.tasks_api import LogsApi, TasksApi
 from sluice.client.transport import Transport
 from sluice.client.workspaces_api import (
@@ -47,6 +47,7 @@ class Api:
         self.states = StatesApi(transport)
         self.tasks = TasksApi(transport)
         self.logs = LogsApi(transport, self.tasks)
+        self.scripts = ScriptsApi(transport)
 
     @property
     def url(self) -> str:

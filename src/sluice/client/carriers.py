@@ -18,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from sluice.base.clock import Clock, rfc3339
 from sluice.base.errors import SluiceError
 from sluice.client.errors import ApiError, UnreachableError, error_of
+from sluice.client.paths import api_path
 from sluice.client.transport import Transport
 from sluice.wire.shapes.tasks import TERMINAL, Task
 from sluice.wire.stream import Batch, Completed, Frame, decode_frame
@@ -87,11 +88,12 @@ class WebSocketCarrier:
     def _opened(self, task_id: str, after: int | None) -> Iterator[ClientConnection]:
         query = "?format=batch" + (f"&after={after}" if after is not None else "")
         url = "ws" + self._transport.url.removeprefix("http")
+        path = api_path("tasks", task_id, "output", "stream")
         with ExitStack() as stack:
             try:
                 socket = stack.enter_context(
                     connect(
-                        f"{url}/api/v1/tasks/{task_id}/output/stream{query}",
+                        f"{url}{path}{query}",
                         additional_headers=self._transport.authorization(),
                         ssl=self._transport.tls,
                         compression=None,
@@ -126,7 +128,7 @@ class SseCarrier:
             headers["last-event-id"] = str(after)
         try:
             with self._transport.stream(
-                f"/api/v1/tasks/{task_id}/output/sse",
+                api_path("tasks", task_id, "output", "sse"),
                 params={"format": "batch", "after": after},
                 headers=headers,
                 read_timeout=SILENCE_SECONDS,
@@ -166,7 +168,7 @@ class TextCarrier:
         rest = ""
         try:
             with self._transport.stream(
-                f"/api/v1/tasks/{task_id}/output/follow",
+                api_path("tasks", task_id, "output", "follow"),
                 params={"after": first - 1},
                 read_timeout=SILENCE_SECONDS,
             ) as response:

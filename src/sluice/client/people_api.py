@@ -1,6 +1,7 @@
-"""Routes about who is there: sign-in, tokens, organizations, pools and agents."""
+"""Routes about who is there: sign-in, tokens, users and organizations."""
 
 from sluice.client.answers import many, one
+from sluice.client.paths import api_path
 from sluice.client.transport import Transport
 from sluice.wire.shapes.people import (
     AccessToken,
@@ -14,9 +15,6 @@ from sluice.wire.shapes.people import (
     User,
     UserInput,
 )
-from sluice.wire.shapes.pools import Agent, Pool, PoolInput
-
-_ROOT = "/api/v1"
 
 
 class AuthApi:
@@ -28,28 +26,30 @@ class AuthApi:
     def setup(self, body: SetupInput) -> NewToken:
         """Redeem the one-time token of the first start for an admin's API token."""
         return one(
-            NewToken, self._transport.send("POST", f"{_ROOT}/auth/setup", body=body)
+            NewToken, self._transport.send("POST", api_path("auth", "setup"), body=body)
         )
 
     def me(self) -> Me:
         """Who the caller is."""
-        return one(Me, self._transport.send("GET", f"{_ROOT}/auth/me"))
+        return one(Me, self._transport.send("GET", api_path("auth", "me")))
 
     def access_token(self) -> AccessToken:
         """A short-lived JWT of the caller."""
-        return one(AccessToken, self._transport.send("POST", f"{_ROOT}/auth/token"))
+        return one(AccessToken, self._transport.send("POST", api_path("auth", "token")))
 
     def tokens(self) -> list[TokenInfo]:
         """The caller's API tokens."""
-        return many(TokenInfo, self._transport.send("GET", f"{_ROOT}/tokens"))
+        return many(TokenInfo, self._transport.send("GET", api_path("tokens")))
 
     def create_token(self, body: TokenInput) -> NewToken:
         """A new API token of the caller's own."""
-        return one(NewToken, self._transport.send("POST", f"{_ROOT}/tokens", body=body))
+        return one(
+            NewToken, self._transport.send("POST", api_path("tokens"), body=body)
+        )
 
     def revoke_token(self, token_id: str) -> None:
         """End one of the caller's tokens."""
-        self._transport.send("DELETE", f"{_ROOT}/tokens/{token_id}")
+        self._transport.send("DELETE", api_path("tokens", token_id))
 
 
 class UsersApi:
@@ -60,15 +60,15 @@ class UsersApi:
 
     def list(self) -> list[User]:
         """All users."""
-        return many(User, self._transport.send("GET", f"{_ROOT}/users"))
+        return many(User, self._transport.send("GET", api_path("users")))
 
     def create(self, body: UserInput) -> User:
         """A new user."""
-        return one(User, self._transport.send("POST", f"{_ROOT}/users", body=body))
+        return one(User, self._transport.send("POST", api_path("users"), body=body))
 
     def create_token(self, user_id: str, body: TokenInput) -> NewToken:
         """A first API token for another user, to be handed to them."""
-        path = f"{_ROOT}/users/{user_id}/tokens"
+        path = api_path("users", user_id, "tokens")
         return one(NewToken, self._transport.send("POST", path, body=body))
 
 
@@ -80,45 +80,13 @@ class OrganizationsApi:
 
     def list(self) -> list[Organization]:
         """All organizations the caller may see."""
-        return many(Organization, self._transport.send("GET", f"{_ROOT}/organizations"))
+        return many(
+            Organization, self._transport.send("GET", api_path("organizations"))
+        )
 
     def create(self, body: OrganizationInput) -> Organization:
         """A new organization."""
         return one(
             Organization,
-            self._transport.send("POST", f"{_ROOT}/organizations", body=body),
+            self._transport.send("POST", api_path("organizations"), body=body),
         )
-
-
-class PoolsApi:
-    """Agent pools and their tokens."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def list(self, organization_id: str) -> list[Pool]:
-        """An organization's pools."""
-        path = f"{_ROOT}/organizations/{organization_id}/pools"
-        return many(Pool, self._transport.send("GET", path))
-
-    def create(self, organization_id: str, body: PoolInput) -> Pool:
-        """A new pool."""
-        path = f"{_ROOT}/organizations/{organization_id}/pools"
-        return one(Pool, self._transport.send("POST", path, body=body))
-
-    def create_token(self, pool_id: str, body: TokenInput) -> NewToken:
-        """A token with which agents register in the pool."""
-        path = f"{_ROOT}/pools/{pool_id}/tokens"
-        return one(NewToken, self._transport.send("POST", path, body=body))
-
-
-class AgentsApi:
-    """Agents as the server last heard of them."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def list(self, organization: str) -> list[Agent]:
-        """An organization's agents."""
-        path = f"{_ROOT}/organizations/{organization}/agents"
-        return many(Agent, self._transport.send("GET", path))

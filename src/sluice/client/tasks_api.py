@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from sluice.base.errors import ConflictError
 from sluice.client.answers import many, one
+from sluice.client.paths import api_path
 from sluice.client.stream import Follower, Link, open_follower
 from sluice.client.transport import Transport
 from sluice.wire.shapes.base import ReasonInput
@@ -17,8 +19,6 @@ from sluice.wire.shapes.tasks import (
 )
 from sluice.wire.stream import Frame
 
-_ROOT = "/api/v1"
-
 
 class TasksApi:
     """Tasks of workspaces."""
@@ -28,7 +28,7 @@ class TasksApi:
 
     def create(self, workspace_id: str, body: TaskInput) -> Task:
         """A new task in a workspace's queue."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/tasks"
+        path = api_path("workspaces", workspace_id, "tasks")
         return one(Task, self._transport.send("POST", path, body=body))
 
     def list(
@@ -40,7 +40,7 @@ class TasksApi:
         offset: int = 0,
     ) -> TaskList:
         """A workspace's tasks, newest first."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/tasks"
+        path = api_path("workspaces", workspace_id, "tasks")
         params = {"status": status, "limit": limit, "offset": offset}
         return one(TaskList, self._transport.send("GET", path, params=params))
 
@@ -53,28 +53,27 @@ class TasksApi:
         offset: int = 0,
     ) -> TaskList:
         """An organization's tasks, newest first."""
-        path = f"{_ROOT}/organizations/{organization}/tasks"
+        path = api_path("organizations", organization, "tasks")
         params = {"status": status, "limit": limit, "offset": offset}
         return one(TaskList, self._transport.send("GET", path, params=params))
 
     def get(self, task_id: str) -> Task:
         """The task with this id."""
-        return one(Task, self._transport.send("GET", f"{_ROOT}/tasks/{task_id}"))
+        return one(Task, self._transport.send("GET", api_path("tasks", task_id)))
 
     def changes(self, task: Task) -> ResourceChanges:
         """What the task's plan changes."""
-        of_workspace = f"{_ROOT}/workspaces/{task.workspace_id}/tasks/{task.id}"
-        path = f"{of_workspace}/resource-changes"
+        path = _of_plan(task, "resource-changes")
         return one(ResourceChanges, self._transport.send("GET", path))
 
     def plan_json(self, task: Task) -> bytes:
         """The plan as `terraform show -json` gives it; it holds secrets in the clear."""
-        path = f"{_ROOT}/workspaces/{task.workspace_id}/tasks/{task.id}/plan-json"
+        path = _of_plan(task, "plan-json")
         return self._transport.send("GET", path).content
 
     def outputs(self, task_id: str) -> Sequence[OutputValue]:
         """The outputs that the task made, or would make."""
-        path = f"{_ROOT}/tasks/{task_id}/outputs"
+        path = api_path("tasks", task_id, "outputs")
         return many(OutputValue, self._transport.send("GET", path))
 
     def confirm(self, task_id: str, reason: str = "") -> Task:
@@ -94,7 +93,7 @@ class TasksApi:
         return self._act(task_id, "force-cancel", reason)
 
     def _act(self, task_id: str, verb: str, reason: str) -> Task:
-        path = f"{_ROOT}/tasks/{task_id}/{verb}"
+        path = api_path("tasks", task_id, verb)
         body = ReasonInput(reason=reason)
         return one(Task, self._transport.send("POST", path, body=body))
 
@@ -132,7 +131,7 @@ class LogsApi:
             part: ``all``, ``plan`` or ``apply``.
             raw: the log's own bytes, without head and headings.
         """
-        path = f"{_ROOT}/tasks/{task_id}/logs/download"
+        path = api_path("tasks", task_id, "logs", "download")
         params = {"type": part, "raw": "true" if raw else None}
         with self._transport.stream(path, params=params) as response:
             yield from response.iter_bytes()
@@ -144,5 +143,16 @@ class LogsApi:
 
     def stats(self) -> StreamStats:
         """Which logs are followed on the server right now."""
-        path = f"{_ROOT}/terraform/streams/stats"
+        path = api_path("terraform", "streams", "stats")
         return one(StreamStats, self._transport.send("GET", path))
+
+
+def _of_plan(task: Task, part: str) -> str:
+    """The path of a part of the task's plan.
+
+    Raises:
+        ConflictError: the task is a script.
+    """
+    if task.workspace_id is None:
+        raise ConflictError(f"{task.id} is a script; it has no plan.")
+    return api_path("workspaces", task.workspace_id, "tasks", task.id, part)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sluice.client.answers import many, one
+from sluice.client.paths import api_path
 from sluice.client.transport import Transport
 from sluice.wire.shapes.base import ReasonInput
 from sluice.wire.shapes.configs import ConfigurationVersion
@@ -13,10 +14,10 @@ from sluice.wire.shapes.workspaces import (
     VariablePatch,
     Workspace,
     WorkspaceInput,
+    WorkspaceList,
     WorkspacePatch,
 )
 
-_ROOT = "/api/v1"
 PAGE = 100
 
 
@@ -28,33 +29,34 @@ class WorkspacesApi:
 
     def list(self, organization: str, *, name: str | None = None) -> list[Workspace]:
         """An organization's workspaces by name, all pages; ``name`` finds one."""
-        path = f"{_ROOT}/organizations/{organization}/workspaces"
+        path = api_path("organizations", organization, "workspaces")
         found: list[Workspace] = []
         while True:
             params = {"limit": PAGE, "offset": len(found), "name": name}
-            page = many(Workspace, self._transport.send("GET", path, params=params))
-            found += page
-            if len(page) < PAGE:
+            answer = self._transport.send("GET", path, params=params)
+            page = one(WorkspaceList, answer)
+            found += page.workspaces
+            if not page.workspaces or len(found) >= page.total:
                 return found
 
     def create(self, organization_id: str, body: WorkspaceInput) -> Workspace:
         """A new workspace."""
-        path = f"{_ROOT}/organizations/{organization_id}/workspaces"
+        path = api_path("organizations", organization_id, "workspaces")
         return one(Workspace, self._transport.send("POST", path, body=body))
 
     def get(self, workspace_id: str) -> Workspace:
         """The workspace with this id."""
-        path = f"{_ROOT}/workspaces/{workspace_id}"
+        path = api_path("workspaces", workspace_id)
         return one(Workspace, self._transport.send("GET", path))
 
     def update(self, workspace_id: str, body: WorkspacePatch) -> Workspace:
         """Change settings; what ``body`` does not set stays."""
-        path = f"{_ROOT}/workspaces/{workspace_id}"
+        path = api_path("workspaces", workspace_id)
         return one(Workspace, self._transport.send("PATCH", path, body=body))
 
     def delete(self, workspace_id: str, *, force: bool = False) -> None:
         """Remove a workspace; ``force`` also one that still has resources."""
-        path = f"{_ROOT}/workspaces/{workspace_id}"
+        path = api_path("workspaces", workspace_id)
         self._transport.send("DELETE", path, params={"force": force or None})
 
     def lock(self, workspace_id: str, reason: str) -> Workspace:
@@ -70,7 +72,7 @@ class WorkspacesApi:
         return self._act(workspace_id, "force-unlock", reason)
 
     def _act(self, workspace_id: str, verb: str, reason: str) -> Workspace:
-        path = f"{_ROOT}/workspaces/{workspace_id}/{verb}"
+        path = api_path("workspaces", workspace_id, verb)
         body = ReasonInput(reason=reason)
         return one(Workspace, self._transport.send("POST", path, body=body))
 
@@ -83,24 +85,24 @@ class VariablesApi:
 
     def list(self, workspace_id: str) -> list[Variable]:
         """All variables; sensitive ones without their value."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/variables"
+        path = api_path("workspaces", workspace_id, "variables")
         return many(Variable, self._transport.send("GET", path))
 
     def create(self, workspace_id: str, body: VariableInput) -> Variable:
         """A new variable."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/variables"
+        path = api_path("workspaces", workspace_id, "variables")
         return one(Variable, self._transport.send("POST", path, body=body))
 
     def update(
         self, workspace_id: str, variable_id: str, body: VariablePatch
     ) -> Variable:
         """Change a variable; what ``body`` does not set stays."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/variables/{variable_id}"
+        path = api_path("workspaces", workspace_id, "variables", variable_id)
         return one(Variable, self._transport.send("PATCH", path, body=body))
 
     def delete(self, workspace_id: str, variable_id: str) -> None:
         """Remove a variable."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/variables/{variable_id}"
+        path = api_path("workspaces", workspace_id, "variables", variable_id)
         self._transport.send("DELETE", path)
 
 
@@ -112,7 +114,7 @@ class ConfigurationsApi:
 
     def upload(self, workspace_id: str, archive: Path) -> ConfigurationVersion:
         """A new configuration version with the content of ``archive`` (a tar.gz)."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/configuration-versions"
+        path = api_path("workspaces", workspace_id, "configuration-versions")
         created = one(ConfigurationVersion, self._transport.send("POST", path))
         response = self._transport.send(
             "PUT",
@@ -124,7 +126,7 @@ class ConfigurationsApi:
 
     def get(self, configuration_version_id: str) -> ConfigurationVersion:
         """The configuration version with this id."""
-        path = f"{_ROOT}/configuration-versions/{configuration_version_id}"
+        path = api_path("configuration-versions", configuration_version_id)
         return one(ConfigurationVersion, self._transport.send("GET", path))
 
 
@@ -136,32 +138,32 @@ class StatesApi:
 
     def outputs(self, workspace_id: str) -> list[OutputValue]:
         """The outputs of the current state."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/outputs"
+        path = api_path("workspaces", workspace_id, "outputs")
         return many(OutputValue, self._transport.send("GET", path))
 
     def list(
         self, workspace_id: str, *, limit: int = 20, offset: int = 0
     ) -> list[StateVersion]:
         """State versions, newest first."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/state-versions"
+        path = api_path("workspaces", workspace_id, "state-versions")
         params = {"limit": limit, "offset": offset}
         return many(StateVersion, self._transport.send("GET", path, params=params))
 
     def get(self, state_version_id: str) -> StateVersion:
         """The state version with this id."""
-        path = f"{_ROOT}/state-versions/{state_version_id}"
+        path = api_path("state-versions", state_version_id)
         return one(StateVersion, self._transport.send("GET", path))
 
     def download(self, state_version_id: str) -> bytes:
         """The state's own JSON."""
-        path = f"{_ROOT}/state-versions/{state_version_id}/download"
+        path = api_path("state-versions", state_version_id, "download")
         return self._transport.send("GET", path).content
 
     def push(
         self, workspace_id: str, content: bytes, *, force: bool = False
     ) -> StateVersion:
         """Store a state; ``force`` skips the check of serial and lineage."""
-        path = f"{_ROOT}/workspaces/{workspace_id}/state-versions"
+        path = api_path("workspaces", workspace_id, "state-versions")
         response = self._transport.send(
             "POST",
             path,
@@ -173,6 +175,7 @@ class StatesApi:
 
     def rollback(self, workspace_id: str, state_version_id: str) -> StateVersion:
         """A new version with the content of an old one."""
-        versions = f"{_ROOT}/workspaces/{workspace_id}/state-versions"
-        path = f"{versions}/{state_version_id}/rollback"
+        path = api_path(
+            "workspaces", workspace_id, "state-versions", state_version_id, "rollback"
+        )
         return one(StateVersion, self._transport.send("POST", path))

@@ -1,5 +1,6 @@
 """The ASGI application: routers, the middle layers around them, and what is denied."""
 
+import functools
 from collections.abc import Sequence
 
 import structlog
@@ -15,20 +16,33 @@ from sluice.agents.api import build_router as agents_router
 from sluice.agents.log_api import build_upload_routes, upload_deps
 from sluice.auth.api import build_router as auth_router
 from sluice.auth.guard import deny_by_default, guarded, include
+from sluice.auth.openapi import openapi_document
 from sluice.auth.policy import Permission
 from sluice.base.errors import UnavailableError
 from sluice.configs.api import build_router as configs_router
 from sluice.edge.bodies import BodyCap
-from sluice.edge.health import healthz, readiness
-from sluice.edge.metrics import metrics_endpoint
+from sluice.edge.cors import CrossOrigin
+from sluice.edge.described import Content, Described
+from sluice.edge.health import HEALTH, READINESS, healthz, readiness
+from sluice.edge.metrics import METRICS, metrics_endpoint
 from sluice.edge.problems import install_problem_handlers, problem_of
 from sluice.edge.requests import RefuseNul, RequestMetrics, RequestScope
 from sluice.edge.stopping import EndLongPolls, Stopping
+from sluice.edge.upgrade import CheckUpgrades
+from sluice.scripts.api import build_router as scripts_router
+from sluice.scripts.embed import build_embed_routes
+from sluice.scripts.log_api import (
+    GETLOG_PATH,
+    ScriptLogDeps,
+    build_script_log_routes,
+)
 from sluice.server.concepts import Concepts
 from sluice.server.parts import Parts
 from sluice.state.api import build_router as state_router
 from sluice.tasks.api import build_router as tasks_router
 from sluice.tasks.data_api import build_router as task_data_router
+from sluice.tasks.exec_api import build_router as exec_router
+from sluice.tasks.late_api import build_router as late_output_router
 from sluice.tasks.log_api import build_log_routes
 from sluice.tasks.log_facts import log_api_deps
 from sluice.tasks.viewers import StreamLimits
@@ -69,7 +83,10 @@ def _routers(concepts: Concepts) -> Sequence[APIRouter]:
         state_router(concepts.states),
         tasks_router(concepts.tasks),
         task_data_router(concepts.tasks),
+        exec_router(concepts.tasks),
+        late_output_router(concepts.tasks),
         agents_router(concepts.agents),
+        scripts_router(concepts.scripts),
     )
 
 
@@ -78,15 +95,21 @@ def _log_routes(parts: Parts, concepts: Concepts) -> list[BaseRoute]:
     logs, settings = concepts.logs, parts.settings
     limits = StreamLimits(
         viewers_per_task=settings.stream_viewers_per_task,
+        viewers_per_script=settings.log_max_clients_per_task,
         streams_per_user=settings.streams_per_user,
         new_per_minute=settings.streams_per_minute_per_address,
         idle_seconds=settings.stream_idle_seconds,
+        script_idle_seconds=settings.log_websocket_timeout,
         heartbeat_seconds=settings.heartbeat_seconds,
     )
     shown = log_api_deps(concepts.tasks, logs.logs, logs.tails, limits)
     return [
         *build_upload_routes(upload_deps(concepts.tasks, logs)),
         *build_log_routes(shown),
+        *build_script_log_routes(
+            ScriptLogDeps(concepts.scripts, shown, settings.log_realtime_enabled)
+        ),
+        *build_embed_routes(),
     ]
 
 
@@ -94,7 +117,10 @@ def _wrap(app: FastAPI, parts: Parts, stopping: Stopping) -> None:
     """Layers around the routes; the one added last is the outermost."""
     app.add_middleware(BodyCap, cap=parts.settings.json_body_bytes)
     app.add_middleware(EndLongPolls, stopping=stopping)
-    app.add_middleware(RefuseNul)
+    origins = parts.settings.page_origins
+    app.add_middleware(CheckUpgrades, allowed_origins=origins)
+    app.add_middleware(RefuseNul, judged_there={GETLOG_PATH})
+    app.add_middleware(CrossOrigin, allowed_origins=origins, prefix="/v1/")
     app.add_middleware(RequestScope, metrics=RequestMetrics(parts.registry))
 
 
@@ -102,18 +128,27 @@ def _operations(parts: Parts, stopping: Stopping) -> list[BaseRoute]:
     needed = {"database": parts.check_database}
     helpful = {} if parts.relay is None else {"redis": parts.relay.check}
     ready = readiness(needed, stopping, helpful=helpful)
-    public = guarded(Permission.PUBLIC)
+    public = Permission.PUBLIC
     return [
-        Route("/healthz", public(healthz)),
-        Route("/readyz", public(ready)),
-        Route("/metrics", public(metrics_endpoint(parts.registry))),
+        Route("/healthz", guarded(public, described=HEALTH)(healthz)),
+        Route("/readyz", guarded(public, described=READINESS)(ready)),
+        Route(
+            "/metrics",
+            guarded(public, described=METRICS)(metrics_endpoint(parts.registry)),
+        ),
     ]
 
 
 def _openapi(app: FastAPI) -> list[BaseRoute]:
-    @guarded(Permission.PUBLIC)
+    document = functools.cache(lambda: openapi_document(app))
+    described = Described(
+        "OpenAPI document", {200: Content("OpenAPI 3.1.", "application/json")}
+    )
+
+    @guarded(Permission.PUBLIC, described=described)
     async def openapi(request: Request) -> Response:
-        return JSONResponse(app.openapi())
+        """All routes with what they take and give; this document."""
+        return JSONResponse(document())
 
     return [Route("/api/v1/openapi.json", openapi)]
 

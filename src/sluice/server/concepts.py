@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sluice.agents.actions import AgentDeps
+from sluice.agents.dispatcher import Dispatcher
 from sluice.agents.store import SqlAgentStore
 from sluice.auth.actions import AuthDeps
 from sluice.auth.authenticator import Authenticator
@@ -12,12 +13,16 @@ from sluice.configs.belongings import ConfigurationBelongings
 from sluice.configs.store import SqlConfigurationStore
 from sluice.logs.assembly import LogSystem, assemble_logs, database_backing
 from sluice.logs.store import SqlLogStore
+from sluice.scripts.actions import ScriptDeps
+from sluice.scripts.retention import RetentionDeps, RetentionMetrics
+from sluice.scripts.store import SqlScriptStore
 from sluice.server.parts import Parts
 from sluice.state.actions import StateDeps
 from sluice.state.belongings import StateBelongings
 from sluice.state.store import SqlStateStore
 from sluice.tasks.belongings import WorkspaceTasks
 from sluice.tasks.deps import TaskDeps
+from sluice.tasks.late_store import SqlLateOutputStore
 from sluice.tasks.leases import CurrentLeases
 from sluice.tasks.store import SqlTaskStore
 from sluice.workspaces.actions import WorkspaceDeps
@@ -36,7 +41,9 @@ class Stores:
     states: SqlStateStore
     logs: SqlLogStore
     tasks: SqlTaskStore
+    late: SqlLateOutputStore
     agents: SqlAgentStore
+    scripts: SqlScriptStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,8 @@ class Concepts:
     logs: LogSystem
     tasks: TaskDeps
     agents: AgentDeps
+    scripts: ScriptDeps
+    retention: RetentionDeps
 
 
 def build_concepts(parts: Parts) -> Concepts:
@@ -70,6 +79,7 @@ def build_concepts(parts: Parts) -> Concepts:
     tasks = TaskDeps(
         transactions=parts.database,
         store=stores.tasks,
+        late=stores.late,
         log=logs.logs,
         agents=stores.agents,
         tokens=parts.issuer,
@@ -81,6 +91,7 @@ def build_concepts(parts: Parts) -> Concepts:
         hub=parts.hub,
         clock=parts.clock,
         lease_seconds=parts.settings.lease_seconds,
+        lost_script_seconds=parts.settings.lost_script_seconds,
     )
     agents = AgentDeps(
         transactions=parts.database,
@@ -90,6 +101,7 @@ def build_concepts(parts: Parts) -> Concepts:
         tasks=tasks,
         hub=parts.hub,
         clock=parts.clock,
+        dispatcher=Dispatcher(tasks, parts.hub),
     )
     return Concepts(
         authenticator=_authenticator(parts, stores),
@@ -100,6 +112,8 @@ def build_concepts(parts: Parts) -> Concepts:
         logs=logs,
         tasks=tasks,
         agents=agents,
+        scripts=_scripts(parts, stores, auth, tasks),
+        retention=_retention(parts, stores),
     )
 
 
@@ -112,7 +126,9 @@ def _stores() -> Stores:
         states=SqlStateStore(),
         logs=SqlLogStore(),
         tasks=SqlTaskStore(),
+        late=SqlLateOutputStore(),
         agents=SqlAgentStore(),
+        scripts=SqlScriptStore(),
     )
 
 
@@ -122,7 +138,7 @@ def _authenticator(parts: Parts, stores: Stores) -> Authenticator:
 
 
 def _workspaces(parts: Parts, stores: Stores) -> WorkspaceDeps:
-    tasks = WorkspaceTasks(stores.tasks, stores.logs)
+    tasks = WorkspaceTasks(stores.tasks, stores.logs, stores.late)
     return WorkspaceDeps(
         transactions=parts.database,
         store=stores.workspaces,
@@ -140,6 +156,33 @@ def _workspaces(parts: Parts, stores: Stores) -> WorkspaceDeps:
         keyring=parts.keyring,
         clock=parts.clock,
         hub=parts.hub,
+    )
+
+
+def _scripts(
+    parts: Parts, stores: Stores, auth: AuthDeps, tasks: TaskDeps
+) -> ScriptDeps:
+    return ScriptDeps(
+        transactions=parts.database,
+        store=stores.scripts,
+        auth=auth,
+        tasks=tasks,
+        pools=stores.agents,
+        keyring=parts.keyring,
+        clock=parts.clock,
+    )
+
+
+def _retention(parts: Parts, stores: Stores) -> RetentionDeps:
+    return RetentionDeps(
+        transactions=parts.database,
+        scripts=stores.scripts,
+        logs=stores.logs,
+        late=stores.late,
+        blobs=parts.blobs,
+        clock=parts.clock,
+        metrics=RetentionMetrics(parts.registry),
+        days=parts.settings.log_retention_days or None,
     )
 
 

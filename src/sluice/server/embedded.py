@@ -1,7 +1,7 @@
 """What `sluice up` sets up by itself: an organization, a pool, and tokens for this machine."""
 
-from sluice.agents.actions import create_pool, list_pools
 from sluice.agents.model import Pool
+from sluice.agents.pool_actions import create_pool, list_pools
 from sluice.auth.actions import (
     FIRST_ORGANIZATION,
     create_organization,

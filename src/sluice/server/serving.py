@@ -1,8 +1,8 @@
 """Runs one server: its loops in one TaskGroup around uvicorn, and the steps of its end.
 
-Stopping: (1) `/readyz` says so, no more connections are taken, long polls end;
+Stopping: (1) `/readyz` says so, no more connections are taken, long polls and followers end;
 (2) open requests and streams get `shutdown_seconds` to end, then they are cut;
-(3) the loops that look after tasks and archives end; (4) the log's writer ends, after
+(3) the loops that look after tasks, pulls and archives end; (4) the log's writer ends, after
 everybody who could write; (5) wake-ups to other servers and the database are closed.
 A loop that crashes takes the same way down, so that a supervisor sees the exit.
 """
@@ -17,8 +17,9 @@ import structlog
 
 from sluice.auth.actions import issue_setup_token
 from sluice.edge.stopping import Stopping
-from sluice.events.topics import QUEUE
+from sluice.events.topics import STOPPING
 from sluice.logs.assembly import run_archiver, run_tails, run_writer
+from sluice.scripts.loop import keep_retention
 from sluice.server.app import build_app
 from sluice.server.concepts import Concepts, build_concepts
 from sluice.server.http import HttpServer, http_server, listen
@@ -68,7 +69,7 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Serving]:
 async def _running(
     parts: Parts, concepts: Concepts, listener: socket.socket
 ) -> AsyncIterator[HttpServer]:
-    stopping = Stopping(lambda: parts.hub.publish(QUEUE))
+    stopping = Stopping(lambda: parts.hub.deliver(STOPPING))
     app = build_app(parts, concepts, stopping)
     http = http_server(app, parts.settings, stopping)
     logs, relay = concepts.logs, parts.relay
@@ -84,6 +85,8 @@ async def _running(
             start("log-tails", run_tails(logs)),
             start("log-archiver", run_archiver(logs)),
             start("watch-tasks", watch_tasks(concepts.tasks)),
+            start("script-retention", keep_retention(concepts.retention)),
+            start("dispatcher", concepts.agents.dispatcher.run()),
         ]
         served = group.create_task(http.serve(sockets=[listener]), name="http")
         await http.until_started()

@@ -18,6 +18,7 @@ from pydantic_settings import (
 from sluice.base.errors import InvalidInputError
 from sluice.client.settings import normalized_url
 from sluice.edge.logging import LogFormat
+from sluice.edge.upgrade import origin_of
 
 MIB = 1024**2
 DEFAULT_PORT = 8460
@@ -52,6 +53,12 @@ class ServerSettings(BaseSettings):
         default="127.0.0.1",
         description="Addresses (comma-separated) of proxies whose `X-Forwarded-For` and"
         " `X-Forwarded-Proto` are believed.",
+    )
+    allowed_origins: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Origins (comma-separated; a list in TOML) of pages on other hosts that"
+        " may open WebSockets here, such as `https://panel.example.com`; pages of the"
+        " server's own host and of `public_url` always may.",
     )
     data_dir: Path = Field(
         default_factory=lambda: _home("XDG_DATA_HOME", ".local/share") / "sluice",
@@ -141,6 +148,33 @@ class ServerSettings(BaseSettings):
         ge=5,
         description="How long an agent may be silent before it loses its phase.",
     )
+    lost_script_seconds: float = Field(
+        default=86_400.0,
+        ge=60,
+        description="How long a script that has begun waits for its agent to come back once"
+        " that is lost; then it fails. An apply waits until somebody decides.",
+    )
+    log_realtime_enabled: bool = Field(
+        default=True,
+        description="Whether logs of scripts are sent live over `/v1/log/ws`; if not, it"
+        " answers 503 and pages read the history over HTTP.",
+    )
+    log_websocket_timeout: float = Field(
+        default=600.0,
+        gt=0,
+        description="A WebSocket at a script's log is closed after so many seconds without"
+        " traffic either way.",
+    )
+    log_max_clients_per_task: int = Field(
+        default=10, ge=1, description="Live streams of one script at a time."
+    )
+    log_retention_days: int = Field(
+        default=7,
+        ge=0,
+        le=36_500,
+        description="Output of scripts is deleted so many days after their end; 0 keeps"
+        " it for good. Output of Terraform is always kept.",
+    )
     log_format: LogFormat = Field(
         default=LogFormat.AUTO,
         description="`json`, `console`, or `auto`: `console` on a terminal.",
@@ -154,12 +188,25 @@ class ServerSettings(BaseSettings):
         description="How long a stop waits for open requests and streams.",
     )
 
-    @field_validator("former_encryption_keys", mode="before")
+    @field_validator("former_encryption_keys", "allowed_origins", mode="before")
     @classmethod
-    def _keys(cls, given: object) -> object:
+    def _listed(cls, given: object) -> object:
         if not isinstance(given, str):
             return given
-        return [key.strip() for key in given.split(",") if key.strip()]
+        return [item.strip() for item in given.split(",") if item.strip()]
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, given: list[str]) -> list[str]:
+        found = []
+        for address in given:
+            origin = origin_of(address)
+            if origin is None or urlsplit(address).path not in {"", "/"}:
+                raise ValueError(
+                    f"{address!r} is no origin; write it as https://panel.example.com"
+                )
+            found.append(origin)
+        return found
 
     @field_validator("database_url")
     @classmethod
@@ -205,6 +252,12 @@ class ServerSettings(BaseSettings):
         if self.auto_migrate is not None:
             return self.auto_migrate
         return self.resolved_database_url.startswith("sqlite")
+
+    @property
+    def page_origins(self) -> frozenset[str]:
+        """Origins of pages on other host names that may open WebSockets."""
+        public = origin_of(self.public_url)
+        return frozenset(self.allowed_origins) | ({public} if public else set())
 
     @property
     def resolved_public_url(self) -> str:
