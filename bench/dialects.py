@@ -1,31 +1,44 @@
 """What a frame from each kind of server says: which lines it carries and how old they are."""
 
 import re
+from array import array
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from bench.lines import parse
+from bench.stretches import exact_stretch
 
 NO_STAMP = 0
 
+Buffer = bytes | bytearray
+
 
 class Carried(NamedTuple):
-    """Lines ``first`` up to, not including, ``after``, and the stamp of each."""
+    """What lines a frame carries.
+
+    Attributes:
+        first: number of the first line.
+        after: number of the line after the last.
+        stamps: the stamp of each; `NO_STAMP` for a line that no generator wrote.
+        written: how many lines a generator wrote.
+    """
 
     first: int
     after: int
-    stamps: list[int]
+    stamps: "array[int]"
+    written: int
 
 
 class Dialect(Protocol):
     """Reads frames of one kind of server; says of each which lines it carries."""
 
-    def read(self, payload: bytes) -> Carried | None:
-        """The lines of a frame; None for a frame without lines.
+    def read(self, buffer: Buffer, begin: int, stop: int) -> Carried | None:
+        """The lines of the frame whose payload lies there; None for one without lines.
 
         Raises:
-            ValueError: the frame contradicts itself or what came before.
+            ValueError: the frame contradicts itself or what came before, or a
+                generator's line is not as it was written.
         """
         ...
 
@@ -34,61 +47,71 @@ class Dialect(Protocol):
         ...
 
 
-_BATCH = re.compile(rb'\{"type":"batch","first_line":(\d+),"next_line":(\d+),')
-_STAMPED = re.compile(rb"L\d{10} \d{19} ")
-_number = b"%010d".__mod__
+_BATCH = re.compile(
+    rb'\{"type":"batch","first_line":(\d+),"next_line":(\d+),"lines":\['
+)
 
 
 class Batches:
     """Sluice's `format=batch`.
 
     A generator's lines stand together in a log, so line minus number is always the same.
+    Whatever stands on standard output must be a line as a generator writes it.
     """
 
     def __init__(self) -> None:
         self._distance: int | None = None
 
-    def read(self, payload: bytes) -> Carried | None:
+    def read(self, buffer: Buffer, begin: int, stop: int) -> Carried | None:
         """Lines of a `batch` frame or of a stage marker."""
-        head = _BATCH.match(payload)
-        if head is not None:
-            found = _STAMPED.findall(payload)
-            first, after = int(head[1]), int(head[2])
-            if found and len(found) == after - first:
-                return self._stamped(first, after, found)
-        return self._mixed(payload)
+        exact = self._exact(buffer, begin, stop)
+        return exact or self._mixed(bytes(buffer[begin:stop]))
 
-    def _stamped(self, first: int, after: int, found: list[bytes]) -> Carried:
-        distance = first - int(found[0][1:11])
-        self._check(first, distance)
-        numbers = [text[1:11] for text in found]
-        if numbers != list(map(_number, range(first - distance, after - distance))):
-            raise ValueError(
-                f"numbers between lines {first} and {after} are not in order"
-            )
-        return Carried(first, after, [int(text[12:31]) for text in found])
+    def _exact(self, buffer: Buffer, begin: int, stop: int) -> Carried | None:
+        """A frame with nothing but a generator's lines; None where that is not so."""
+        head = _BATCH.match(buffer, begin, stop)
+        if head is None:
+            return None
+        first, after = int(head[1]), int(head[2])
+        stamps = array("q")
+        line, at = first, head.end()
+        while line < after:
+            stretch = exact_stretch(buffer, at, after - line)
+            if stretch is None:
+                return None
+            self._check(line, line - stretch.number)
+            stamps.extend(array("q", (stretch.stamp,)) * stretch.lines)
+            line += stretch.lines
+            closing = b"," if line < after else b"]}"
+            if not buffer.startswith(closing, stretch.end, stop):
+                return None
+            at = stretch.end + len(closing)
+        return Carried(first, after, stamps, after - first) if at == stop else None
 
     def _mixed(self, payload: bytes) -> Carried | None:
+        """Any frame, line by line."""
         frame = msgspec.json.decode(payload)
         match frame["type"]:
             case "batch":
                 first, after = frame["first_line"], frame["next_line"]
-                texts = [line[3] for line in frame["lines"]]
-            case "stage_marker" | "output" | "error":
+                lines = [(line[1], line[3]) for line in frame["lines"]]
+            case "stage_marker":
                 first = frame["line_num"]
                 after = first + 1
-                texts = [frame["line"]]
+                lines = [("agent", frame["line"])]
             case _:
                 return None
-        if after - first != len(texts):
-            raise ValueError(f"{len(texts)} lines between {first} and {after}")
-        stamps = [self._stamp(line, text) for line, text in enumerate(texts, first)]
-        return Carried(first, after, stamps)
+        if after - first != len(lines):
+            raise ValueError(f"{len(lines)} lines between {first} and {after}")
+        stamps = array("q")
+        for line, (source, text) in enumerate(lines, first):
+            stamps.append(self._stamp(line, text) if source == "stdout" else NO_STAMP)
+        return Carried(first, after, stamps, len(lines) - stamps.count(NO_STAMP))
 
     def _stamp(self, line: int, text: str) -> int:
         found = parse(text.encode())
         if found is None:
-            return NO_STAMP
+            raise ValueError(f"line {line} is not as it was written: {text[:120]!r}")
         self._check(line, line - found[0])
         return found[1]
 
@@ -108,16 +131,17 @@ class Batches:
 class PlainLines:
     """One generator's line a frame (nchan, websockets.broadcast); numbered from 0."""
 
-    def read(self, payload: bytes) -> Carried | None:
+    def read(self, buffer: Buffer, begin: int, stop: int) -> Carried | None:
         """The one line; several where a peer joins them."""
-        found = [parse(text) for text in payload.splitlines()]
+        found = [parse(text) for text in bytes(buffer[begin:stop]).splitlines()]
         known = [pair for pair in found if pair is not None]
         if not known:
             return None
         first = known[0][0]
         if [number for number, _ in known] != list(range(first, first + len(known))):
             raise ValueError(f"numbers in one frame have a gap at {first}")
-        return Carried(first, first + len(known), [stamp for _, stamp in known])
+        stamps = array("q", [stamp for _, stamp in known])
+        return Carried(first, first + len(known), stamps, len(known))
 
     def ends(self, payload: bytes) -> bool:
         """A frame that says so."""

@@ -5,7 +5,9 @@ server on SQLite, viewers over WebSocket. Only the program that writes is ours.
 """
 
 import contextlib
+import json
 import secrets
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,10 +15,12 @@ from pathlib import Path
 
 import psutil
 
-from bench.measure import ROOT, ViewerProcess
-from tests.e2e.stack import Stack
+from bench.measure import ROOT, ViewerProcess, is_whole
+from tests.e2e.stack import Stack, wait_for
 
 SECRETS = 50
+_ARCHIVED = "SELECT archived_at IS NOT NULL FROM logs WHERE task_id = ?"
+_ROWS = "SELECT EXISTS (SELECT 1 FROM log_chunks WHERE task_id = ?)"
 
 
 class House:
@@ -24,7 +28,7 @@ class House:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.runs = 0
+        self._accounts: dict[str, Path] = {}
         self.gate = stack.root / "gate"
         self.workspace = stack.workspace("bench")["id"]
         stack.upload(self.workspace, {"main.tf": "# nothing\n"})
@@ -44,6 +48,20 @@ class House:
         assert self.stack.server is not None
         return psutil.Process(self.stack.server.child.pid)
 
+    @property
+    def agent(self) -> psutil.Process:
+        """The agent's process."""
+        assert self.stack.agent is not None
+        return psutil.Process(self.stack.agent.child.pid)
+
+    def phase_processes(self) -> set[int]:
+        """The processes of phases that are not yet cleared away."""
+        found = set()
+        for file in (self.stack.root / "agent").glob("phases/*/pid"):
+            with contextlib.suppress(FileNotFoundError):
+                found.add(int(json.loads(file.read_text())["pid"]))
+        return found
+
     def cpu(self) -> float:
         """CPU seconds of the server so far."""
         times = self.server.cpu_times()
@@ -60,28 +78,59 @@ class House:
     def start(self, count: int, rate: float = 0.0, delay: float = 0.5) -> str:
         """A plan whose output waits for `go`, then ``delay`` seconds; its task id."""
         self.gate.unlink(missing_ok=True)
+        account = self.stack.root / f"account-{len(self._accounts)}"
         (self.stack.root / "generator-args").write_text(
             f"--count {count} --rate {rate} --delay {delay} --wait-for {self.gate}"
+            f" --account {account}"
         )
-        self.runs += 1
-        return str(self.stack.task(self.workspace, "plan")["id"])
+        task_id = str(self.stack.task(self.workspace, "plan")["id"])
+        self._accounts[task_id] = account
+        return task_id
 
     def go(self) -> None:
         """Let the generator write."""
         self.gate.touch()
 
+    def lost(self, task_id: str, viewers: int, *results: dict) -> float:
+        """0 where each of ``viewers`` got every line just as it was written, else 1."""
+        account = json.loads(self._accounts[task_id].read_text())
+        return 0.0 if is_whole(account, viewers, results) else 1.0
+
+    def is_archived(self, task_id: str) -> bool:
+        """Whether a task's log is read from its archived object."""
+        return self._asked(_ARCHIVED, task_id)
+
+    def until_archived(self, task_id: str) -> None:
+        """Wait until a log is archived and its rows are gone, so that nothing more is
+        done for it.
+        """
+        wait_for(
+            f"the log of {task_id} to be archived",
+            lambda: self.is_archived(task_id) and not self._asked(_ROWS, task_id),
+            seconds=180,
+        )
+
+    def _asked(self, question: str, task_id: str) -> bool:
+        path = self.stack.root / "server" / "sluice.db"
+        with contextlib.closing(
+            sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        ) as database:
+            row = database.execute(question, (task_id,)).fetchone()
+        return bool(row and row[0])
+
     def viewers(
         self, task_id: str, number: int, *, seconds: float = 120, **more: object
     ) -> ViewerProcess:
-        """A process with ``number`` viewers of a task."""
+        """A process with ``number`` viewers of a task, from its first line on."""
         return ViewerProcess(
             host="127.0.0.1",
             port=self.stack.port,
-            path=self.path(task_id, str(more.pop("query", "format=batch&after=0"))),
+            path=self.path(task_id),
             token=self.stack.token,
             protocol="batch",
             viewers=number,
             seconds=seconds,
+            first_line=1,
             **more,
         )
 

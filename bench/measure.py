@@ -4,6 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,24 @@ class ViewerProcess:
         """What its viewers saw."""
         out, _ = self.process.communicate(timeout=300)
         return json.loads(out)
+
+
+def is_whole(account: dict, viewers: int, results: Iterable[dict]) -> bool:
+    """Whether each of ``viewers`` got every line just as it was written.
+
+    Args:
+        account: what the generator says it wrote.
+        viewers: how many there were.
+        results: what the processes of viewers say they got.
+    """
+    done = 0
+    for result in results:
+        done += result["done"]
+        if result["gaps"] or result["written"] != [account["lines"]]:
+            return False
+        if result["stamps"] != account["stamps"]:
+            return False
+    return done == viewers
 
 
 def percentile(values: list[float], share: float) -> float:

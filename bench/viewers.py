@@ -2,7 +2,8 @@
 
 Hundreds of WebSockets on one epoll. A frame is parsed once in this process; for every
 other viewer it is compared byte by byte with the known one, so that each viewer's every
-line is checked at the cost of a comparison. Takes one `Spec` as a JSON line on standard
+line is checked at the cost of a comparison. A viewer that is alone in its process keeps
+no known frames: its frames are compared in bulk with what must stand in them. Takes one `Spec` as a JSON line on standard
 input, says `ready` on standard error, and prints a `Result` when all are done.
 """
 
@@ -11,6 +12,7 @@ import selectors
 import socket
 import sys
 import time
+import zlib
 from array import array
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from bench.histogram import Histogram
 from bench.websocket import CLOSE, PING, PONG, client_frame, connect, frame_head
 
 BUFFER = 4 * 1024 * 1024
+# for one viewer alone: as much as a processor's own cache takes well
+RECEIVE = 256 * 1024
 SAMPLES = 16
 KEEP_BYTES = 128 * 1024 * 1024
 
@@ -62,11 +66,14 @@ class Result(msgspec.Struct):
     Attributes:
         lines: delivered lines, over all viewers.
         each: how many lines a viewer got, each figure once.
+        written: how many of them a generator wrote, likewise.
+        stamps: checksum of the stamps of the generator's lines, in order.
         done: how many viewers were told of the stream's end.
         gaps: how many lines or connections were not as they must be.
         errors: the first of those in words.
         latencies_ms: ages of lines at receipt, at most 10,000 values that stand for all.
-        first_at: when the first line came, monotonic nanoseconds.
+        asked_at: when the first viewer began to connect, monotonic nanoseconds.
+        first_at: when the first line came.
         done_at: when the last line came.
         bytes: received bytes.
         cpu: CPU seconds of this process.
@@ -74,10 +81,13 @@ class Result(msgspec.Struct):
 
     lines: int
     each: list[int]
+    written: list[int]
+    stamps: int
     done: int
     gaps: int
     errors: list[str]
     latencies_ms: list[float]
+    asked_at: int
     first_at: int
     done_at: int
     bytes: int
@@ -87,7 +97,15 @@ class Result(msgspec.Struct):
 class Viewer:
     """One connection: where it stands, and what it has not yet parsed."""
 
-    __slots__ = ("done", "lines", "next_line", "number", "pending", "sock")
+    __slots__ = (
+        "done",
+        "lines",
+        "next_line",
+        "number",
+        "pending",
+        "sock",
+        "written",
+    )
 
     def __init__(self, number: int, sock: socket.socket, rest: bytes) -> None:
         self.number = number
@@ -95,14 +113,24 @@ class Viewer:
         self.pending = rest
         self.next_line = -1
         self.lines = 0
+        self.written = 0
         self.done = False
+
+    def take(self, after: int, written: int) -> None:
+        """Lines up to ``after`` have come, ``written`` of them a generator's."""
+        self.lines += after - self.next_line
+        self.written += written
+        self.next_line = after
 
 
 class Known(msgspec.Struct):
-    """A frame that was parsed once: its bytes on the wire and the line after it."""
+    """A frame that was parsed once: its bytes on the wire, the line after it, and how many
+    of its lines a generator wrote.
+    """
 
     wire: bytes
     after: int
+    written: int
 
 
 class Crowd:
@@ -114,11 +142,13 @@ class Crowd:
         self.selector = selectors.DefaultSelector()
         self.buffer = bytearray(BUFFER)
         self.view = memoryview(self.buffer)
+        self.room = RECEIVE if spec.viewers == 1 else BUFFER
         self.viewers: list[Viewer] = []
         self.known: dict[int, list[Known]] = {}
         self.known_bytes = 0
-        # stamp of each line, by its number
+        # stamp of each line from that one on
         self.stamps = array("q")
+        self.stamps_from = 0
         # per delivery: first line, line after the last, receipt in ns
         self.deliveries = array("q")
         self.errors: list[str] = []
@@ -126,12 +156,14 @@ class Crowd:
         self.ended = 0
         self.received = 0
         self.open = 0
+        self.asked_at = 0
         self.first_at = 0
         self.last_at = 0
 
     def connect(self) -> None:
         """Open all connections, one after the other."""
         spec = self.spec
+        self.asked_at = time.monotonic_ns()
         url = f"ws://{spec.host}:{spec.port}{spec.path}"
         for number in range(spec.viewers):
             sock, rest = connect(url, token=spec.token)
@@ -168,7 +200,7 @@ class Crowd:
             self.buffer[:held] = viewer.pending
             viewer.pending = b""
         try:
-            count = viewer.sock.recv_into(self.view[held:])
+            count = viewer.sock.recv_into(self.view[held : held + self.room])
         except BlockingIOError:
             viewer.pending = bytes(self.view[:held])
             return
@@ -202,8 +234,7 @@ class Crowd:
     def _known_frame(self, viewer: Viewer, at: int, end: int) -> int | None:
         for frame in self.known.get(viewer.next_line, ()):
             if self.buffer.startswith(frame.wire, at, end):
-                viewer.lines += frame.after - viewer.next_line
-                viewer.next_line = frame.after
+                viewer.take(frame.after, frame.written)
                 return at + len(frame.wire)
         return None
 
@@ -214,42 +245,60 @@ class Crowd:
                 self._fail(viewer, f"a frame of {head[2] - at} bytes")
             return None
         opcode, begin, stop = head
-        payload = bytes(self.view[begin:stop])
         if opcode == PING:
+            payload = bytes(self.view[begin:stop])
             self._send(viewer, client_frame(PONG, payload))
         elif opcode == CLOSE:
+            payload = bytes(self.view[begin:stop])
             self._fail(viewer, f"closed by the server: {payload!r}")
         elif opcode != PONG:
-            self._text(viewer, payload, bytes(self.view[at:stop]))
+            carried = self._text(viewer, begin, stop)
+            if carried is not None and self.spec.viewers > 1:
+                self._learn(carried, bytes(self.view[at:stop]))
         return stop
 
-    def _text(self, viewer: Viewer, payload: bytes, wire: bytes) -> None:
+    def _text(self, viewer: Viewer, begin: int, stop: int) -> Carried | None:
         try:
-            carried = self.dialect.read(payload)
+            carried = self.dialect.read(self.buffer, begin, stop)
+            if carried is not None:
+                self._take(viewer, carried)
         except ValueError as error:
             self._fail(viewer, str(error))
-            return
-        if carried is None:
-            if self.dialect.ends(payload):
-                self.ended += 1
-                self._leave(viewer)
-            return
-        if viewer.next_line not in (-1, carried.first):
-            self._fail(viewer, f"line {carried.first} came, {viewer.next_line} is next")
-            return
-        viewer.next_line = carried.after
-        viewer.lines += carried.after - carried.first
-        self._learn(carried, wire)
+            return None
+        if carried is None and self.dialect.ends(bytes(self.view[begin:stop])):
+            self.ended += 1
+            self._leave(viewer)
+        return carried
+
+    def _take(self, viewer: Viewer, carried: Carried) -> None:
+        if viewer.next_line == -1:
+            viewer.next_line = carried.first
+        if viewer.next_line != carried.first:
+            raise ValueError(f"line {carried.first} came, not that")
+        self._date(carried)
+        viewer.take(carried.after, carried.written)
 
     def _learn(self, carried: Carried, wire: bytes) -> None:
-        self.known.setdefault(carried.first, []).append(Known(wire, carried.after))
+        known = Known(wire, carried.after, carried.written)
+        self.known.setdefault(carried.first, []).append(known)
         self.known_bytes += len(wire)
         while self.known_bytes > KEEP_BYTES:
             oldest = self.known.pop(next(iter(self.known)))
             self.known_bytes -= sum(len(frame.wire) for frame in oldest)
-        if missing := carried.after - len(self.stamps):
-            self.stamps.extend([NO_STAMP] * max(0, missing))
-        self.stamps[carried.first : carried.after] = array("q", carried.stamps)
+
+    def _date(self, carried: Carried) -> None:
+        """Note when each line was written; another viewer may have heard it before."""
+        if not self.stamps:
+            self.stamps_from = carried.first
+        at = carried.first - self.stamps_from
+        if not 0 <= at <= len(self.stamps):
+            raise ValueError(f"line {carried.first} came, far from what others got")
+        known = self.stamps[at : at + len(carried.stamps)]
+        if known != carried.stamps[: len(known)]:
+            raise ValueError(
+                f"line {carried.first} or a later one is not as others got it"
+            )
+        self.stamps.extend(carried.stamps[len(known) :])
 
     def _send(self, viewer: Viewer, frame: bytes) -> None:
         try:
@@ -276,13 +325,17 @@ class Crowd:
     def result(self) -> Result:
         """What was seen, added up."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        stamps = array("q", [one for one in self.stamps if one != NO_STAMP])
         return Result(
             lines=sum(viewer.lines for viewer in self.viewers),
             each=sorted({viewer.lines for viewer in self.viewers}),
+            written=sorted({viewer.written for viewer in self.viewers}),
+            stamps=zlib.crc32(stamps),
             done=self.ended,
             gaps=self.gaps,
             errors=self.errors[:20],
             latencies_ms=self._latencies().values(10_000),
+            asked_at=self.asked_at,
             first_at=self.first_at,
             done_at=self.last_at,
             bytes=self.received,
@@ -297,7 +350,7 @@ class Crowd:
             first, after, now = numbers[at], numbers[at + 1], numbers[at + 2]
             stride = max(1, (after - first) // SAMPLES)
             for line in range(first, after, stride):
-                stamp = self.stamps[line]
+                stamp = self.stamps[line - self.stamps_from]
                 if stamp != NO_STAMP:
                     histogram.add((now - stamp) / 1e9, min(stride, after - line))
         return histogram

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from bench.measure import ROOT
+from bench.measure import ROOT, median
 from sluice.base.clock import SystemClock
 from sluice.runner.capture import Capture, Command, Graces
 from sluice.runner.masker import Secrets
@@ -22,8 +23,11 @@ from sluice.runner.spool import SpoolLimits, SpoolWriter
 SECRETS = 50
 LINES = 4_000_000
 RESOURCES = 1500
+PAIRS = 8
 GENERATOR = [sys.executable, str(ROOT / "bench" / "generator.py")]
 GIB = 1024**3
+
+T = TypeVar("T")
 
 
 class Quiet:
@@ -50,8 +54,10 @@ def fifty_secrets() -> Secrets:
 
 def captured(
     argv: Sequence[str], *, home: Path, cwd: Path, environment: dict[str, str]
-) -> float:
-    """Seconds that a program takes with its output masked and spooled."""
+) -> tuple[float, float]:
+    """Seconds that a program takes with its output masked and spooled, and the CPU seconds
+    that this takes.
+    """
     spool = home / "spool"
     shutil.rmtree(spool, ignore_errors=True)
     spool.mkdir()
@@ -64,13 +70,13 @@ def captured(
         surroundings=Quiet(),
         graces=Graces(interrupt=30.0, terminate=10.0, drain=5.0),
     )
-    begun = time.monotonic()
+    begun, cpu = time.monotonic(), time.process_time()
     ended = capture.run(Command(argv, cwd, environment))
-    took = time.monotonic() - begun
+    took, cpu = time.monotonic() - begun, time.process_time() - cpu
     writer.close()
     if ended.code:
         raise RuntimeError(f"{argv[0]} ended with {ended.code}")
-    return took
+    return took, cpu
 
 
 def to_file(
@@ -107,7 +113,7 @@ def rate(lines: int = LINES) -> dict[str, float]:
     environment = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="sluice-capture-") as name:
         home = Path(name)
-        seconds = captured(argv, home=home, cwd=home, environment=environment)
+        seconds, _ = captured(argv, home=home, cwd=home, environment=environment)
         return {"lines_per_s": lines / seconds}
 
 
@@ -148,18 +154,30 @@ class Plan:
         )
         self.argv = [program, "plan", "-input=false", "-refresh=false"]
 
-    def with_capture(self) -> dict[str, float]:
-        """Seconds of the plan, captured."""
+    def beside_file(self, pairs: int = PAIRS) -> dict[str, float]:
+        """The plan captured and with its output going to a file, by turns.
+
+        One plan differs from the next by more than what is looked for, so of several
+        each the middle one stands for all.
+        """
+        seconds, spent, plain = [], [], []
+        for pair in range(pairs):
+            for side in ("captured", "file") if pair % 2 else ("file", "captured"):
+                if side == "captured":
+                    took, cpu = self._run(captured)
+                    seconds.append(took)
+                    spent.append(cpu)
+                else:
+                    plain.append(self._run(to_file))
         return {
-            "seconds": captured(
-                self.argv, home=self.home, cwd=self.work, environment=self.environment
-            )
+            "captured_s": median(seconds),
+            "file_s": median(plain),
+            "ratio": median(seconds) / median(plain),
+            "ratio_of_best": min(seconds) / min(plain),
+            "cpu_percent": 100 * median(spent) / median(plain),
         }
 
-    def to_file(self) -> dict[str, float]:
-        """Seconds of the plan, its output going to a file."""
-        return {
-            "seconds": to_file(
-                self.argv, home=self.home, cwd=self.work, environment=self.environment
-            )
-        }
+    def _run(self, side: Callable[..., T]) -> T:
+        return side(
+            self.argv, home=self.home, cwd=self.work, environment=self.environment
+        )

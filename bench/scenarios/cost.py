@@ -1,15 +1,18 @@
-"""Scenario 7: what an idle viewer costs in memory, here and at nginx with nchan."""
+"""Scenario 7: what an idle viewer costs in memory, here and at nginx with nchan, and what
+an idle phase costs in CPU time.
+"""
 
 import time
 from pathlib import Path
 
 import psutil
 
-from bench.house import house
+from bench.house import House, house
 from bench.measure import ViewerProcess
 from bench.peers.nchan import Nchan, nchan
 
 VIEWERS = 1000
+IDLE_SECONDS = 30.0
 
 
 def idle_memory() -> dict[str, float]:
@@ -29,6 +32,35 @@ def idle_memory() -> dict[str, float]:
         result = process.result()
         warm.result()
         return {"kb_per_viewer": grown / 1024 / VIEWERS, "lines": result["lines"]}
+
+
+def idle_phase(house: House) -> dict[str, float]:
+    """CPU of a phase's process and of its agent while terraform says nothing."""
+    task = house.start(1, delay=0.0)
+    known = house.phase_processes()
+    while not (found := house.phase_processes() - known):
+        time.sleep(0.2)
+    time.sleep(5)
+    agent = house.agent.pid
+    job = found.pop()
+    before = cpu_of(job), cpu_of(agent)
+    begun = time.monotonic()
+    time.sleep(IDLE_SECONDS)
+    percent = 100 / (time.monotonic() - begun)
+    after = cpu_of(job), cpu_of(agent)
+    house.go()
+    house.stack.until(task)
+    return {
+        "job_percent": (after[0] - before[0]) * percent,
+        "agent_percent": (after[1] - before[1]) * percent,
+        "both_percent": (sum(after) - sum(before)) * percent,
+    }
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process, finer than the ticks in which most tools count."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(one.read_text().split()[0]) for one in tasks) / 1e9
 
 
 def idle_memory_of_nchan(root: Path) -> dict[str, float]:

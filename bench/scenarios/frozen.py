@@ -37,12 +37,12 @@ def run(house: House, frozen: int) -> dict[str, float]:
         "p99_ms": percentile(latencies, 0.99),
         "growth_mb": (highest - before) / 1e6,
         "lines": result["lines"],
-        "gaps": result["gaps"],
         "frozen_lines_each": 0.0,
     }
+    results = [result]
     if stuck is not None:
-        late = stuck.result()
+        results.append(late := stuck.result())
         figures["frozen_lines_each"] = float(late["each"][0])
-        figures["gaps"] += late["gaps"]
         figures["reading_lines_each"] = float(result["each"][0])
+    figures["lost"] = house.lost(task, VIEWERS, *results)
     return figures

@@ -56,8 +56,7 @@ def ours(house: House, load: Load) -> dict[str, float]:
     house.go()
     result = process.result()
     figures = summary([result], house.cpu() - cpu, load.seconds)
-    whole = len(result["each"]) == 1 and result["done"] == load.viewers
-    figures["lost"] = 0.0 if whole and figures["gaps"] == 0 else 1.0
+    figures["lost"] = house.lost(task, load.viewers, result)
     return figures
 
 

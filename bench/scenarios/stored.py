@@ -14,6 +14,8 @@ from bench.generator import WIDTH
 from bench.house import House
 from bench.measure import ROOT
 
+LINES = 1_000_000
+
 
 def full_speed(house: House, count: int = 3_000_000) -> dict[str, float]:
     """``count`` lines from the process to durable and to one viewer."""
@@ -27,24 +29,33 @@ def full_speed(house: House, count: int = 3_000_000) -> dict[str, float]:
     seconds = (result["done_at"] - begun) / 1e9
     return {
         "lines_per_s": count / seconds,
-        "gaps": result["gaps"],
+        "lost": house.lost(task, 1, result),
         "lines": result["lines"],
+        "viewer_cpu_s": result["cpu"],
     }
 
 
-def stored_log(house: House, count: int = 1_000_000) -> str:
-    """The id of a finished task with a log of ``count`` lines, archived."""
+def ended_log(house: House, count: int = LINES) -> str:
+    """The id of a task that has just ended, with ``count`` lines of output."""
     task = house.start(count, delay=0.0)
     house.go()
     house.stack.until(task, seconds=180)
-    time.sleep(3)
+    return task
+
+
+def stored_log(house: House, count: int = LINES) -> str:
+    """The same once the log is archived and nothing is left to be done for it."""
+    task = ended_log(house, count)
+    house.until_archived(task)
     return task
 
 
 def replay(house: House, task: str) -> dict[str, float]:
-    """The whole stored log to one viewer; memory before and at its highest."""
+    """The whole stored log to one viewer, from its connecting to the last line; memory
+    before and at its highest.
+    """
     before = house.memory()
-    begun = time.monotonic_ns()
+    cpu = house.cpu()
     process = house.viewers(task, 1, seconds=120)
     highest = before
     with ThreadPoolExecutor(1) as pool:
@@ -53,14 +64,29 @@ def replay(house: House, task: str) -> dict[str, float]:
             highest = max(highest, house.memory())
             time.sleep(0.02)
     result = reading.result()
-    took = (result["done_at"] - max(begun, result["first_at"])) / 1e9
+    took = (result["done_at"] - result["asked_at"]) / 1e9
     return {
         "mb_per_s": result["lines"] * WIDTH / 1e6 / took,
         "wire_mb_per_s": result["bytes"] / 1e6 / took,
         "memory_growth_mb": (highest - before) / 1e6,
-        "lines": result["lines"],
-        "gaps": result["gaps"],
+        "server_cpu_s": house.cpu() - cpu,
+        "viewer_cpu_s": result["cpu"],
+        "lost": house.lost(task, 1, result),
     }
+
+
+def replay_of_rows(house: House) -> dict[str, float]:
+    """The same of a log that ended just now and is not archived yet.
+
+    Raises:
+        RuntimeError: archiving began meanwhile, so the figure says nothing.
+    """
+    task = ended_log(house)
+    figures = replay(house, task)
+    if house.is_archived(task):
+        raise RuntimeError("the log was archived while it was replayed")
+    house.until_archived(task)
+    return figures
 
 
 def first_frame(house: House, task: str, query: str) -> float:
@@ -89,7 +115,7 @@ def jumps(house: House, task: str) -> dict[str, float]:
     return {"last_screen_ms": last, "any_line_ms": max(lines)}
 
 
-def nginx_file(port: int, root: Path, count: int = 1_000_000) -> dict[str, float]:
+def nginx_file(port: int, root: Path, count: int = LINES) -> dict[str, float]:
     """The limit: nginx sends a file of the same bytes (sendfile) to one reader."""
     (root / "files").mkdir(exist_ok=True)
     file = root / "files" / "log.txt"
