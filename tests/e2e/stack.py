@@ -12,7 +12,9 @@ import sys
 import tarfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -186,6 +188,43 @@ class Stack:
         )
         wrapper.chmod(0o755)
 
+    # --- scripts ---
+
+    def patch_pool(self, **fields) -> None:
+        """Change the one pool's rules."""
+        [pool] = self.get(f"/organizations/{self.organization}/pools")
+        answer = self.request("PATCH", f"/pools/{pool['id']}", json=fields)
+        assert answer.status_code == 200, answer.text
+
+    def script(self, key: str, body: str, **fields) -> dict:
+        """Register a shell script."""
+        return self.post(
+            f"/organizations/{self.organization}/scripts",
+            {
+                "key": key,
+                "name": key,
+                "interpreter": ["/bin/sh"],
+                "body": body,
+                **fields,
+            },
+        )
+
+    def install(self, key: str, version: str = "1.0", **parameters) -> str:
+        """Start a registered script; returns its task."""
+        answer = httpx2.post(
+            f"{self.url}/v1/soft/install",
+            json={
+                "key": key,
+                "version": version,
+                "organization": self.organization,
+                **parameters,
+            },
+            headers=self.headers,
+            timeout=30,
+        )
+        assert answer.status_code < 300, answer.text
+        return answer.json()["task_id"]
+
     # --- a person's calls ---
 
     @property
@@ -323,6 +362,35 @@ def output_of(raw: bytes, viewer: Viewer) -> bytes:
         line
         for number, line in enumerate(lines, 1)
         if number not in viewer.lines or viewer.lines[number][1] in ("stdout", "stderr")
+    )
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many of the numbered lines were found, lost, and found more than once."""
+
+    found: int
+    lost: int
+    twice: int
+
+
+def numbered(lines: int, pause: float) -> str:
+    """A shell script that prints ``lines`` numbered lines, with a pause after each."""
+    return (
+        f"i=0; while [ $i -lt {lines} ]; do i=$((i+1));"
+        f' echo "number $i of {lines}"; sleep {pause}; done\n'
+    )
+
+
+def counted(output: bytes, lines: int) -> Count:
+    """What became of the lines of `numbered`."""
+    found = Counter(
+        re.findall(rf"^number (\d+) of {lines}$", output.decode(), re.MULTILINE)
+    )
+    return Count(
+        found=sum(found.values()),
+        lost=sum(str(number) not in found for number in range(1, lines + 1)),
+        twice=sum(times - 1 for times in found.values()),
     )
 
 

@@ -52,4 +52,4 @@ def test_a_shown_command_exists(
     assert path, f"{page}: no such command: {line}"
     assert path != "sluice" or len(words) == 1 or words[1].startswith("-"), line
     given = {word.partition("=")[0] for word in words if word.startswith("-")}
-    assert given - {"-"} <= known[path], f"{page}: {line}"
+    assert given - {"-", "--"} <= known[path], f"{page}: {line}"

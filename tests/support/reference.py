@@ -19,10 +19,9 @@ from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings
 
 import sluice
 from sluice.base.errors import SluiceError
@@ -125,9 +124,9 @@ def default(field: FieldInfo) -> str:
             return f"`{value}`"
 
 
-def settings(model: type[BaseSettings]) -> str:
+def settings(model: type[BaseModel]) -> str:
     """The fields of a settings class, as environment variables."""
-    prefix = model.model_config.get("env_prefix", "")
+    prefix = str(model.model_config.get("env_prefix", "SLUICE_"))
     return table(
         ["Environment", "Default", "Meaning"],
         [
@@ -146,6 +145,13 @@ def agent_settings() -> str:
     from sluice.runner.settings import AgentSettings
 
     return settings(AgentSettings)
+
+
+def exec_settings() -> str:
+    """The settings of `sluice exec`."""
+    from sluice.runner.exec_settings import ExecSettings
+
+    return settings(ExecSettings)
 
 
 def server_settings() -> str:
@@ -234,6 +240,8 @@ def commands() -> Iterator[tuple[str, Any]]:
         if below is None:
             yield path, command
         else:
+            if hasattr(command, "alone"):
+                yield path, command.alone()
             todo += [(f"{path} {name}", child) for name, child in below.items()]
 
 
@@ -279,6 +287,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": errors,
     "exit-codes": exit_codes,
     "agent-settings": agent_settings,
+    "exec-settings": exec_settings,
     "server-settings": server_settings,
     "metrics": metrics,
     "cli": cli,

@@ -1,0 +1,35 @@
+"""Tests and files that a page names exist: a claim that is shown by nothing is found here."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs" / "design").glob("*.md"))
+TEST = re.compile(r"`(test_\w+)`")
+FILE = re.compile(r"`((?:src/sluice/|tests/)?[a-z_]+/[a-z_/]+\.py)`")
+
+
+def known_tests() -> set[str]:
+    """All test functions there are."""
+    found: set[str] = set()
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        found |= set(re.findall(r"def (test_\w+)\(", file.read_text()))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    named = TEST.findall(text)
+    assert named
+    assert sorted(set(named) - known_tests()) == []
+    files = FILE.findall(text)
+    assert files
+    missing = [
+        name
+        for name in files
+        if not any((root / name).exists() for root in (ROOT, ROOT / "src" / "sluice"))
+    ]
+    assert missing == []
