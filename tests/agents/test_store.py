@@ -10,7 +10,6 @@ from sluice.auth.model import Organization
 from sluice.base.errors import ConflictError
 from sluice.base.ids import AgentId, OrganizationId, PoolId
 from sluice.tasks.queue import PoolFacts
-from tests.conftest import Backing
 from tests.tasks.world import ORG, POOL, World
 
 
