@@ -229,7 +229,7 @@ async def _fill(
         )
         variable = with_value(concepts.workspaces.keyring, empty, "x" * 40)
         await concepts.workspaces.variables.add(tx, variable)
-    made = []
+    made: list[str] = []
     for kind in (TaskType.PLAN_AND_APPLY, *[TaskType.PLAN] * 3):
         task = replace(
             plan, id=new_task_id(), workspace_id=workspace.id, task_type=kind
