@@ -1,6 +1,7 @@
 """Scripts that run outside agents: begin, records, end, and what becomes of lost runs."""
 
 import asyncio
+from itertools import product
 from typing import Any
 
 import pytest
@@ -150,9 +151,9 @@ async def test_a_pools_token_takes_its_own_pools_scripts_alone(world: World) -> 
     await begin(world, task_id=free.id, pool_id=POOL)
     made = await begin(world, task_id=TaskId("new"), pool_id=POOL)
     assert (await world.task(TaskId(made.task_id))).pool_id == POOL
-    for run_id in ("run-1", "run-2"):
+    for run_id, name in product(("run-1", "run-2"), ("new", free.id)):
         with pytest.raises(ConflictError) as refused:
-            await begin(world, run_id, task_id=TaskId("new"), pool_id=other)
+            await begin(world, run_id, task_id=TaskId(name), pool_id=other)
         assert "for another pool" in refused.value.detail, "who knows its run or not"
         assert "run-1" not in refused.value.detail
 

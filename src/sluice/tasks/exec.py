@@ -154,7 +154,9 @@ async def _begin(
         names = await deps.agents.agent_names(tx, [task.lease.agent_id])
         holder = called(task.lease.agent_id, names, task.script)
     exec_rules.check_free(task, holder)
-    return await _claim(deps, tx, task, wanted)
+    # from here on it is that pool's, also where any pool might have run it
+    own = replace(task, pool_id=task.pool_id or pool_id)
+    return await _claim(deps, tx, own, wanted)
 
 
 async def _again(

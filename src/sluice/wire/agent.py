@@ -64,6 +64,13 @@ class RegisterRequest(Report):
     agent_id: str | None = None
     instance: str = Field(default="", max_length=64)
 
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("may hold printable characters only")
+        return name
+
 
 class PoolInfo(Message):
     """The pool's rules as the agent must keep them."""
