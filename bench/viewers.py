@@ -26,8 +26,7 @@ from bench.histogram import Histogram
 from bench.websocket import CLOSE, PING, PONG, client_frame, connect, frame_head
 
 BUFFER = 4 * 1024 * 1024
-# for one viewer alone: as much as a processor's own cache takes well
-RECEIVE = 256 * 1024
+RECEIVE = BUFFER
 SAMPLES = 16
 KEEP_BYTES = 128 * 1024 * 1024
 
@@ -142,7 +141,6 @@ class Crowd:
         self.selector = selectors.DefaultSelector()
         self.buffer = bytearray(BUFFER)
         self.view = memoryview(self.buffer)
-        self.room = RECEIVE if spec.viewers == 1 else BUFFER
         self.viewers: list[Viewer] = []
         self.known: dict[int, list[Known]] = {}
         self.known_bytes = 0
@@ -200,7 +198,7 @@ class Crowd:
             self.buffer[:held] = viewer.pending
             viewer.pending = b""
         try:
-            count = viewer.sock.recv_into(self.view[held : held + self.room])
+            count = viewer.sock.recv_into(self.view[held : held + RECEIVE])
         except BlockingIOError:
             viewer.pending = bytes(self.view[:held])
             return
