@@ -488,12 +488,14 @@ def on(deps: TaskDeps, transactions: Transactions) -> TaskDeps:
     return replace(deps, transactions=transactions, workspaces=workspaces)
 
 
-@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize(
+    ("backing_url", "servers"),
+    [("memory", 1), ("sqlite", 1), ("postgresql", 1), ("postgresql", 2)],
+    indirect=["backing_url"],
+)
 async def test_16_claimers_are_given_no_phase_twice_and_no_more_than_the_limits(
     transactions: Backing, tmp_path: Path, servers: int
 ) -> None:
-    if servers == 2 and transactions.kind != "postgresql":
-        pytest.skip("only PostgreSQL serves two servers")
     world = await make_world(transactions, tmp_path)
     database = transactions.transactions
     other = database

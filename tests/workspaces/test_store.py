@@ -266,11 +266,11 @@ async def test_many_workspaces_are_read_held_and_locked_at_once(
     }
 
 
+# only PostgreSQL has two who write at a time
+@pytest.mark.parametrize("backing_url", ["postgresql"], indirect=True)
 async def test_a_held_workspace_is_left_out_and_not_waited_for(
     transactions: Backing, stores: Stores
 ) -> None:
-    if transactions.kind != "postgresql":
-        pytest.skip("only PostgreSQL has two who write at a time")
     async with transactions.transactions.write() as holder:
         await stores.workspaces.hold(holder, WS)
         async with transactions.transactions.write() as tx:
