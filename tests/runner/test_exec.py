@@ -447,7 +447,10 @@ def exit_code(pid: int) -> int:
 def test_keys_reach_the_script_in_a_terminal(alone: ExecWorld) -> None:
     script = (
         "trap 'echo interrupted; exit 50' INT\n"
-        "printf 'say: '; read word; echo \"said $word\"; sleep 600"
+        "printf 'say: '; read word; echo \"said $word\"\n"
+        # Not one long sleep: the key may come between the shell's fork and its exec,
+        # and a shell waits for its child before it runs its trap.
+        "while :; do sleep 0.1; done"
     )
     pid, terminal = in_a_terminal(alone, "--", "sh", "-c", script)
     try:
@@ -517,7 +520,10 @@ def test_as_first_process_it_reaps_what_it_adopts(world: ExecWorld) -> None:
 
 def test_as_first_process_it_passes_signals_on(world: ExecWorld) -> None:
     process = subprocess.Popen(
-        first_process(world, "trap 'echo got it; exit 33' TERM; echo ready; sleep 600"),
+        first_process(
+            world,
+            "trap 'echo got it; exit 33' TERM; echo ready; while :; do sleep 0.1; done",
+        ),
         env=world.env(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

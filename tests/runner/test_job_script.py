@@ -331,7 +331,7 @@ def test_a_script_in_time_is_left_alone(new_script: NewScript) -> None:
 def test_a_cancelled_script_may_clean_up(new_script: NewScript) -> None:
     limits = JobLimits(plan_grace=30.0, terminate_grace=5.0, drain_grace=1.0)
     phase = new_script(
-        "#!/bin/sh\ntrap 'echo cleaned up; exit 7' INT\necho begun\nsleep 600\n",
+        "#!/bin/sh\ntrap 'echo cleaned up; exit 7' INT\necho begun\nwhile :; do sleep 0.1; done\n",
         limits=limits,
     )
     phase.start()
@@ -351,7 +351,8 @@ def test_a_script_that_ends_well_when_interrupted_is_canceled(
 ) -> None:
     limits = JobLimits(plan_grace=30.0, terminate_grace=5.0, drain_grace=1.0)
     phase = new_script(
-        "#!/bin/sh\ntrap 'exit 0' INT\necho begun\nsleep 600\n", limits=limits
+        "#!/bin/sh\ntrap 'exit 0' INT\necho begun\nwhile :; do sleep 0.1; done\n",
+        limits=limits,
     )
     phase.start()
     phase.wait_for(b"begun")

@@ -13,7 +13,7 @@ from sluice.cli.groups import CommandGroup, new_group
 from sluice.cli.labels import label_words
 from sluice.cli.lazy import load_brought
 from sluice.cli.options import takes_records
-from sluice.cli.session import InOrganization, Session, find_organization
+from sluice.cli.session import InOrganization, Session, organization_of
 from sluice.cli.settings import agent_data_directory
 from sluice.wire.shapes.pools import Agent, AgentDetails, AgentState
 
@@ -72,7 +72,7 @@ Reason = Annotated[
 @takes_records
 def list_agents(*, where: InOrganization, session: Session) -> None:
     """List agents and what they do now."""
-    found = session.api.agents.list(_organization_id(session, where))
+    found = session.api.agents.list(organization_of(session, where).id)
     if session.json:
         session.console.json(found)
         return
@@ -200,7 +200,7 @@ def load_of(agent: Agent) -> list[str]:
 
 def _find(session: Session, where: InOrganization, wanted: str | None) -> Agent:
     """The agent of this name or id; the only one where none is named."""
-    known = session.api.agents.list(_organization_id(session, where))
+    known = session.api.agents.list(organization_of(session, where).id)
     by_id = [item for item in known if item.id == wanted]
     found = by_id or [item for item in known if wanted in {None, item.name}]
     if len(found) == 1:
@@ -271,8 +271,3 @@ def _show_tree(session: Session, loops: dict[str, Any]) -> None:
     unicode = session.console.symbol("y", "") == "y"
     for line in tree_lines(loops, session.clock.now(), unicode=unicode):
         session.console.line(ansi.plain(line))
-
-
-def _organization_id(session: Session, where: InOrganization) -> str:
-    wanted = where.organization or session.cli.organization
-    return find_organization(session.api, wanted).id

@@ -11,7 +11,7 @@ from sluice.cli import words
 from sluice.cli.groups import CommandGroup, new_group
 from sluice.cli.labels import changed_labels, label_words
 from sluice.cli.options import takes_records
-from sluice.cli.session import InOrganization, Session, find_organization
+from sluice.cli.session import InOrganization, Session, organization_of
 from sluice.cli.token_list import ExpiresInDays, one_token, show_tokens
 from sluice.client.api import Api
 from sluice.wire.shapes.people import TokenInput
@@ -95,7 +95,7 @@ class PoolRules:
 @takes_records
 def list_pools(*, where: InOrganization, session: Session) -> None:
     """List the pools of an organization."""
-    found = session.api.pools.list(_organization_id(session, where))
+    found = session.api.pools.list(organization_of(session, where).id)
     if session.json:
         session.console.json(found)
         return
@@ -124,7 +124,7 @@ def create(
 ) -> None:
     """Make a new pool."""
     body = PoolInput(name=name, **rules.given())
-    created = session.api.pools.create(_organization_id(session, where), body)
+    created = session.api.pools.create(organization_of(session, where).id, body)
     if session.json:
         session.console.json(created)
         return
@@ -138,7 +138,7 @@ def create(
 @takes_records
 def show(pool: PoolName, *, where: InOrganization, session: Session) -> None:
     """Show a pool's rules and its agents."""
-    organization_id = _organization_id(session, where)
+    organization_id = organization_of(session, where).id
     found = find_pool(session.api, organization_id, pool)
     if session.json:
         session.console.json(found)
@@ -185,7 +185,7 @@ def update(
         values["name"] = name
     if not values:
         raise InvalidInputError("Nothing to change was given; see --help.")
-    found = find_pool(session.api, _organization_id(session, where), pool)
+    found = find_pool(session.api, organization_of(session, where).id, pool)
     changed = session.api.pools.update(found.id, PoolPatch(**values))
     if session.json:
         session.console.json(changed)
@@ -197,7 +197,7 @@ def update(
 @takes_records
 def delete(pool: PoolName, *, where: InOrganization, session: Session) -> None:
     """Remove a pool that nothing names, with its tokens and its offline agents."""
-    found = find_pool(session.api, _organization_id(session, where), pool)
+    found = find_pool(session.api, organization_of(session, where).id, pool)
     session.api.pools.delete(found.id)
     if session.json:
         session.console.json({"id": found.id, "deleted": True})
@@ -221,7 +221,7 @@ def create_token(
     session: Session,
 ) -> None:
     """Make a token with which agents register in a pool; it is shown this once."""
-    found = find_pool(session.api, _organization_id(session, where), pool)
+    found = find_pool(session.api, organization_of(session, where).id, pool)
     body = TokenInput(name=name, expires_in_days=expires_in_days)
     created = session.api.pools.create_token(found.id, body)
     if session.json:
@@ -237,7 +237,7 @@ def create_token(
 @takes_records
 def list_tokens(pool: PoolName, *, where: InOrganization, session: Session) -> None:
     """List a pool's tokens; what they are is never shown again."""
-    found = find_pool(session.api, _organization_id(session, where), pool)
+    found = find_pool(session.api, organization_of(session, where).id, pool)
     show_tokens(session, session.api.pools.tokens(found.id))
 
 
@@ -253,7 +253,7 @@ def revoke_token(
     session: Session,
 ) -> None:
     """End a pool's token for good; agents that registered with it go on."""
-    found = find_pool(session.api, _organization_id(session, where), pool)
+    found = find_pool(session.api, organization_of(session, where).id, pool)
     none = (
         f"The pool {found.name} has no token {token!r}; "
         f"`sluice pool token list {found.name}` shows those there are."
@@ -278,11 +278,6 @@ def find_pool(api: Api, organization_id: str, wanted: str) -> Pool:
             return pool
     names = ", ".join(pool.name for pool in known) or "none"
     raise NotFoundError(f"There is no pool {wanted!r}; there is {names}.")
-
-
-def _organization_id(session: Session, where: InOrganization) -> str:
-    wanted = where.organization or session.cli.organization
-    return find_organization(session.api, wanted).id
 
 
 def _plans(pool: Pool) -> str:

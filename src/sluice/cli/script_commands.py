@@ -14,7 +14,12 @@ from sluice.cli.groups import new_group
 from sluice.cli.keyboard import Interrupts, ask
 from sluice.cli.live import WatchOptions
 from sluice.cli.options import takes_records
-from sluice.cli.session import InOrganization, Session, find_organization
+from sluice.cli.session import (
+    InOrganization,
+    Session,
+    organization_of,
+    wanted_organization,
+)
 from sluice.wire.shapes.scripts import (
     InstallInput,
     ParameterInfo,
@@ -43,7 +48,7 @@ Definition = Annotated[
 @takes_records
 def list_scripts(*, where: InOrganization, session: Session) -> None:
     """List the scripts of an organization."""
-    found = session.api.scripts.list(_organization_id(session, where))
+    found = session.api.scripts.list(organization_of(session, where).id)
     if session.json:
         session.console.json(found)
         return
@@ -73,7 +78,7 @@ def list_scripts(*, where: InOrganization, session: Session) -> None:
 def create(*, file: Definition, where: InOrganization, session: Session) -> None:
     """Register a script from a file."""
     body = ScriptInput.model_validate(definition_of(file))
-    created = session.api.scripts.create(_organization_id(session, where), body)
+    created = session.api.scripts.create(organization_of(session, where).id, body)
     _tell(session, created, f"Registered {created.key} ({created.id}).")
     session.console.hint(f"`sluice script run {created.key} --follow` starts it.")
 
@@ -163,7 +168,7 @@ def run(
     fixed = {
         "key": key,
         "version": version,
-        "organization": where.organization or session.cli.organization,
+        "organization": wanted_organization(session, where),
     }
     body = InstallInput.model_validate({**values, **fixed})
     task_id = session.api.scripts.start(body)
@@ -185,17 +190,12 @@ def find_script(session: Session, wanted: str, where: InOrganization) -> Script:
     Raises:
         NotFoundError: there is none.
     """
-    known = session.api.scripts.list(_organization_id(session, where))
+    known = session.api.scripts.list(organization_of(session, where).id)
     for script in known:
         if wanted in {script.key, script.id}:
             return script
     keys = ", ".join(script.key for script in known) or "none"
     raise NotFoundError(f"There is no script {wanted!r}; there is {keys}.")
-
-
-def _organization_id(session: Session, where: InOrganization) -> str:
-    wanted = where.organization or session.cli.organization
-    return find_organization(session.api, wanted).id
 
 
 def definition_of(path: Path) -> dict[str, object]:

@@ -137,6 +137,21 @@ def find_organization(api: Api, wanted: str | None) -> Organization:
     )
 
 
+def organization_of(session: Session, where: InOrganization) -> Organization:
+    """The organization a command is about: by its option, else by the settings.
+
+    Raises:
+        NotFoundError: there is none of this name.
+        InvalidInputError: there are several and none is named.
+    """
+    return find_organization(session.api, wanted_organization(session, where))
+
+
+def wanted_organization(session: Session, where: InOrganization) -> str | None:
+    """Name or id of the organization that was asked for, if any was."""
+    return where.organization or session.cli.organization
+
+
 def find_workspace(api: Api, wanted: str, *, organization: str | None) -> Workspace:
     """The workspace with this name or id.
 

@@ -16,6 +16,7 @@ from sluice.cli.session import (
     Session,
     find_workspace,
     force_is_an_option,
+    wanted_organization,
 )
 from sluice.wire.shapes.states import OutputValue, StateVersion
 from sluice.wire.shapes.workspaces import Workspace
@@ -241,7 +242,7 @@ def _stored(session: Session, stored: StateVersion, text: str) -> None:
 
 
 def _workspace(session: Session, wanted: str, where: InOrganization) -> Workspace:
-    organization = where.organization or session.cli.organization
+    organization = wanted_organization(session, where)
     return find_workspace(session.api, wanted, organization=organization)
 
 

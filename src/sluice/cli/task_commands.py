@@ -14,8 +14,9 @@ from sluice.cli.options import takes_records
 from sluice.cli.session import (
     InOrganization,
     Session,
-    find_organization,
     find_workspace,
+    organization_of,
+    wanted_organization,
 )
 from sluice.wire.shapes.people import Organization
 from sluice.wire.shapes.tasks import TERMINAL, Task, TaskRow, TaskScript, TaskStatus
@@ -59,12 +60,12 @@ def list_tasks(
     session: Session,
 ) -> None:
     """List tasks, newest first."""
-    wanted = where.organization or session.cli.organization
     owner: Workspace | Organization
     if workspace is None:
-        owner = find_organization(session.api, wanted)
+        owner = organization_of(session, where)
         found = session.api.tasks.list_all(owner.id, status=status, limit=limit)
     else:
+        wanted = wanted_organization(session, where)
         owner = find_workspace(session.api, workspace, organization=wanted)
         found = session.api.tasks.list(owner.id, status=status, limit=limit)
     if session.json:

@@ -10,7 +10,12 @@ from sluice.base.errors import InvalidInputError, NotFoundError
 from sluice.cli import words
 from sluice.cli.groups import new_group
 from sluice.cli.options import takes_records
-from sluice.cli.session import InOrganization, Session, find_workspace
+from sluice.cli.session import (
+    InOrganization,
+    Session,
+    find_workspace,
+    wanted_organization,
+)
 from sluice.wire.shapes.workspaces import (
     Variable,
     VariableCategory,
@@ -164,7 +169,7 @@ def _from_stdin() -> str:
 
 
 def _workspace(session: Session, wanted: str, where: InOrganization) -> Workspace:
-    organization = where.organization or session.cli.organization
+    organization = wanted_organization(session, where)
     return find_workspace(session.api, wanted, organization=organization)
 
 

@@ -14,9 +14,10 @@ from sluice.cli.options import takes_records
 from sluice.cli.session import (
     InOrganization,
     Session,
-    find_organization,
     find_workspace,
     force_is_an_option,
+    organization_of,
+    wanted_organization,
 )
 from sluice.wire.agent import Engine
 from sluice.wire.shapes.workspaces import (
@@ -102,7 +103,7 @@ class WorkspaceSettings:
 @takes_records
 def list_workspaces(*, where: InOrganization, session: Session) -> None:
     """List the workspaces of an organization."""
-    owner = find_organization(session.api, _organization(session, where))
+    owner = organization_of(session, where)
     found = session.api.workspaces.list(owner.id)
     if session.json:
         session.console.json(found)
@@ -139,7 +140,7 @@ def create(
     session: Session,
 ) -> None:
     """Make a new workspace."""
-    owner = find_organization(session.api, _organization(session, where))
+    owner = organization_of(session, where)
     values = {"name": name, **settings.given()}
     if settings.pool is not None:
         values["pool_id"] = _pool_id(session, owner.id, settings.pool)
@@ -291,12 +292,8 @@ def _be_sure(session: Session, workspace: Workspace) -> None:
 
 def _workspace(session: Session, wanted: str, where: InOrganization) -> Workspace:
     return find_workspace(
-        session.api, wanted, organization=_organization(session, where)
+        session.api, wanted, organization=wanted_organization(session, where)
     )
-
-
-def _organization(session: Session, where: InOrganization) -> str | None:
-    return where.organization or session.cli.organization
 
 
 def _pool_id(session: Session, organization_id: str, wanted: str) -> str | None:
