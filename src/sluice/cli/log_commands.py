@@ -65,6 +65,13 @@ class Saving:
             help="The log's bytes alone, as they are: to stdout, or with --download to FILE.",
         ),
     ] = False
+    late: Annotated[
+        bool,
+        typer.Option(
+            "--late",
+            help="Output that an agent delivered after its lease had ended, instead.",
+        ),
+    ] = False
 
 
 @takes_records
@@ -79,6 +86,8 @@ def logs(
 
     With -f the exit code is the task's.
     """
+    if saving.late:
+        return _late(session, task, lines, saving)
     if saving.raw or saving.download is not None:
         return _whole(session, task, lines, saving)
     found = session.api.tasks.get(task)
@@ -87,6 +96,32 @@ def logs(
         options = WatchOptions(json=session.json, after=after, stage=lines.stage)
         return follow_to_end(session, found, options)
     _print(session, found, after=after, stage=lines.stage)
+    return ExitCode.OK
+
+
+def _late(session: Session, task: str, lines: Lines, saving: Saving) -> int:
+    """What is no part of the log because it came too late for it."""
+    refused = lines.given()
+    if saving.raw:
+        refused.append("--raw")
+    if saving.download is not None:
+        refused.append("--download")
+    if refused:
+        raise InvalidInputError(
+            f"--late shows all of what came late; leave out {' and '.join(refused)}."
+        )
+    found = session.api.tasks.late_output(task)
+    if session.json:
+        session.console.json(list(found))
+        return ExitCode.OK
+    if not found:
+        session.console.hint("Nothing came late.")
+    for kept in found:
+        session.console.hint(
+            f"{kept.agent_name or kept.agent_id}, received at {kept.received_at:%F %T}Z,"
+            f" {kept.lines} lines ({kept.lease_id}):"
+        )
+        session.console.write_bytes(session.api.tasks.late_bytes(task, kept.lease_id))
     return ExitCode.OK
 
 

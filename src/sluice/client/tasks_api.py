@@ -11,6 +11,7 @@ from sluice.wire.shapes.base import ReasonInput
 from sluice.wire.shapes.states import OutputValue
 from sluice.wire.shapes.streams import StreamStats
 from sluice.wire.shapes.tasks import (
+    LateOutput,
     ResourceChanges,
     Task,
     TaskInput,
@@ -75,6 +76,16 @@ class TasksApi:
         """The outputs that the task made, or would make."""
         path = api_path("tasks", task_id, "outputs")
         return many(OutputValue, self._transport.send("GET", path))
+
+    def late_output(self, task_id: str) -> Sequence[LateOutput]:
+        """Output that came after its lease had ended, what there is of it."""
+        path = api_path("tasks", task_id, "late-output")
+        return many(LateOutput, self._transport.send("GET", path))
+
+    def late_bytes(self, task_id: str, lease_id: str) -> bytes:
+        """The bytes of one lease's late output."""
+        path = api_path("tasks", task_id, "late-output", lease_id)
+        return self._transport.send("GET", path).content
 
     def confirm(self, task_id: str, reason: str = "") -> Task:
         """Apply the plan that waits."""
