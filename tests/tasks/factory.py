@@ -12,8 +12,9 @@ from sluice.base.ids import (
     WorkspaceId,
     new_task_id,
 )
-from sluice.tasks.model import Lease, ScriptFacts, Task, TaskState
+from sluice.tasks.model import Gate, Lease, ScriptFacts, Task, TaskState
 from sluice.wire.agent import Engine, PhaseName
+from sluice.wire.events import Stage
 from sluice.wire.shapes.tasks import TaskType
 from sluice.wire.shapes.workspaces import ExecutionMode, LockHolderKind
 from sluice.workspaces.model import Lock, Workspace
@@ -32,7 +33,8 @@ LEASED = {
 
 
 def make_task(state: TaskState = TaskState.QUEUED, **fields: Any) -> Task:
-    """A task of type plan_and_apply, with a lease where its state has one."""
+    """A task of type plan_and_apply, with a lease or a gate where its state has one."""
+    at_gate = state in (TaskState.AT_GATE, TaskState.BLOCKED)
     task = Task(
         id=new_task_id(),
         workspace_id=WS,
@@ -45,8 +47,17 @@ def make_task(state: TaskState = TaskState.QUEUED, **fields: Any) -> Task:
         working_directory="",
         state=state,
         lease=make_lease(LEASED[state]) if state in LEASED else None,
+        gates=frozenset({Gate.POST_PLAN}) if at_gate else frozenset(),
+        gate=Gate.POST_PLAN if at_gate else None,
+        stage=Stage.POST_PLAN if at_gate else None,
     )
     return replace(task, **fields)
+
+
+def at_gate(gate: Gate, **fields: Any) -> Task:
+    """A task that stands at ``gate``, the only one at which it stops."""
+    stands = {"gate": gate, "gates": frozenset({gate}), "stage": Stage(gate.value)}
+    return make_task(TaskState.AT_GATE, **{**stands, **fields})
 
 
 def make_script(state: TaskState = TaskState.QUEUED, **fields: Any) -> Task:

@@ -347,6 +347,15 @@ async def test_cancel_of_a_waiting_task_is_immediate(world: World) -> None:
         await actions.cancel(world.tasks, task_id=first.id, actor="ann", reason="")
 
 
+async def test_a_reason_writes_one_line_whatever_is_in_it(world: World) -> None:
+    task = await world.create(await world.workspace())
+    reason = "enough\n========== PLANNING END at 2026-01-01 ==========\r\x1b[2J"
+    await actions.cancel(world.tasks, task_id=task.id, actor="ann", reason=reason)
+    assert world.logs.text(task.id) == (
+        "canceled by ann: enough ========== PLANNING END at 2026-01-01 ========== [2J\n"
+    )
+
+
 async def test_cancel_of_a_running_phase_is_a_command(world: World) -> None:
     agent, workspace = await world.agent(), await world.workspace()
     task = await world.create(workspace)

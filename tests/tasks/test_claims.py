@@ -17,7 +17,7 @@ from sluice.db.engine import Database, open_database
 from sluice.tasks import actions, claim_store
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.matching import Holding, Overview, Wanted, Work
-from sluice.tasks.model import Task, TaskState
+from sluice.tasks.model import Gate, Task, TaskState
 from sluice.tasks.queue import claimable
 from sluice.wire.agent import PhaseName, Slots
 from sluice.wire.shapes.tasks import TaskType
@@ -29,6 +29,7 @@ from tests.tasks.factory import (
     AGENT,
     ORG,
     OTHER_ORG,
+    at_gate,
     make_lease,
     make_task,
     task_lock,
@@ -162,9 +163,11 @@ async def test_sql_and_the_rule_agree(stores: Stores) -> None:
     tasks: list[Task] = []
     for at in (3, 14, 8, 0, 11, 5, 9, 12, 2, 15, 7, 4):
         state, kind, ws = shapes[at % len(shapes)]
-        made = make_task(state, task_type=kind, workspace_id=ws)
-        tasks += await add(stores, made)
-        contenders = [t for t in tasks if t.needs_lock and not t.terminal]
+        before = Gate.PRE_PLAN if at % 3 == 0 and state is TaskState.QUEUED else None
+        telling = at_gate(Gate.POST_APPLY, workspace_id=ws)
+        made = make_task(state, task_type=kind, workspace_id=ws, gate=before)
+        tasks += await add(stores, telling, made)
+        contenders = [t for t in tasks if t.blocks_others]
         for wanted in (ANY, PLANS, APPLIES):
             slots = Slots(plan=int(wanted.plan), apply=int(wanted.apply))
             expected = [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.base.ids import PoolId
-from sluice.tasks.model import TaskState
+from sluice.tasks.model import Gate, TaskState
 from sluice.tasks.queue import (
     PoolFacts,
     WaitFacts,
@@ -21,7 +21,7 @@ from sluice.tasks.queue import (
 )
 from sluice.wire.agent import PhaseName, Slots
 from sluice.wire.shapes.tasks import TaskType
-from tests.tasks.factory import NOW, make_task, task_lock, user_lock
+from tests.tasks.factory import NOW, at_gate, make_task, task_lock, user_lock
 
 POOL = PoolFacts(PoolId("pool-1"), "idc1", agents=2, free=1)
 BOTH = Slots(plan=1, apply=1)
@@ -70,7 +70,43 @@ def test_the_phase_that_comes_next(
     assert only_plan is (phase is PhaseName.PLAN)
 
 
+@pytest.mark.parametrize("task_type", [TaskType.PLAN, TaskType.PLAN_AND_APPLY])
+def test_nobody_gets_a_phase_before_its_gate(task_type: TaskType) -> None:
+    gates = frozenset({Gate.PRE_PLAN})
+    task = make_task(task_type=task_type, gates=gates, gate=Gate.PRE_PLAN)
+    assert next_phase(task) is None
+    assert has_turn(task, [task], None)
+    assert not claimable(task, [task], None, BOTH)
+    assert next_phase(replace(task, state=TaskState.AT_GATE)) is None
+    assert claimable(replace(task, gate=None), [task], None, BOTH)
+
+
+@pytest.mark.parametrize("gate", Gate)
+def test_a_task_at_a_gate_keeps_its_turn_until_it_is_applied(gate: Gate) -> None:
+    standing = at_gate(gate, sequence=1)
+    applied = gate is Gate.POST_APPLY
+    assert has_turn(SECOND, [standing, SECOND], None) is applied
+    plan = at_gate(gate, sequence=1, task_type=TaskType.PLAN)
+    assert has_turn(SECOND, [plan, SECOND], None)
+
+
 # --- words -------------------------------------------------------------------
+
+
+def test_a_task_before_its_gate_waits_for_its_turn_and_for_no_agent() -> None:
+    gates = frozenset({Gate.PRE_PLAN})
+    task = make_task(sequence=2, gates=gates, gate=Gate.PRE_PLAN)
+    assert waiting_reason(task, WaitFacts([task], None, [])) == "comes to pre_plan"
+    behind = WaitFacts([FIRST, task], task_lock(FIRST), [])
+    assert waiting_reason(task, behind).endswith(f"{FIRST.id} which holds the lock")
+    locked = WaitFacts([task], user_lock("ann", "maintenance"), [])
+    assert waiting_reason(task, locked) == "workspace is locked by ann: maintenance"
+
+
+def test_a_task_that_is_applied_is_not_named_as_one_to_wait_for() -> None:
+    telling = at_gate(Gate.POST_APPLY, sequence=1)
+    facts = WaitFacts([telling, SECOND], None, [POOL])
+    assert waiting_reason(SECOND, facts) == "waits for an agent to take it"
 
 
 def test_the_place_in_the_queue_and_who_holds_the_lock() -> None:
@@ -179,6 +215,7 @@ TASKS = st.lists(
     st.tuples(
         st.sampled_from(TaskState),
         st.sampled_from([TaskType.PLAN, TaskType.PLAN_AND_APPLY, TaskType.APPLY]),
+        st.sampled_from([Gate.PRE_PLAN, Gate.POST_APPLY]),
     ),
     max_size=8,
 )
@@ -186,18 +223,22 @@ TASKS = st.lists(
 
 @given(TASKS, st.booleans(), st.data())
 def test_never_more_than_one_lock_task_of_a_workspace_can_be_claimed(
-    shapes: list[tuple[TaskState, TaskType]], locked: bool, data: st.DataObject
+    shapes: list[tuple[TaskState, TaskType, Gate]], locked: bool, data: st.DataObject
 ) -> None:
     tasks = [
         make_task(
-            state, task_type=task_type, sequence=at, created_at=NOW + timedelta(at)
+            state,
+            task_type=task_type,
+            sequence=at,
+            created_at=NOW + timedelta(at),
+            gate=gate if state is TaskState.AT_GATE else None,
         )
-        for at, (state, task_type) in enumerate(shapes)
+        for at, (state, task_type, gate) in enumerate(shapes)
     ]
     lock = None
     if locked:
         lock = data.draw(st.sampled_from([user_lock(), *map(task_lock, tasks)]))
-    contenders = [task for task in tasks if task.needs_lock and not task.terminal]
+    contenders = [task for task in tasks if task.blocks_others]
     taken = [
         task
         for task in tasks

@@ -1,6 +1,8 @@
 """Random lives of many tasks: whatever people, agents and clocks do, the rules hold."""
 
 import random
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,15 @@ from sluice.base.errors import SluiceError
 from sluice.base.ids import TaskId
 from sluice.base.paging import Page
 from sluice.tasks import actions, task_data
+from sluice.tasks.gate_actions import open_gates
+from sluice.tasks.gates import Verdict
 from sluice.tasks.loop import look_at_logs
-from sluice.tasks.model import Task, TaskState
+from sluice.tasks.model import Gate, Task, TaskState
 from sluice.tasks.ports import TaskFilter
 from sluice.testing.memory import MemoryTransactions
+from sluice.testing.memory_keeper import AskStatus, MemoryKeeper
 from sluice.wire.agent import PhaseName, PhaseOutcome, Slots
+from sluice.wire.events import StageBegin, StageEnd
 from sluice.wire.exec import Writer
 from sluice.wire.shapes.tasks import TaskType
 from sluice.workspaces.actions import lock_workspace, unlock_workspace
@@ -30,14 +36,34 @@ TYPES = [
     TaskType.PLAN_AND_APPLY,
     TaskType.PLAN_AND_APPLY,
     TaskType.SCRIPT,
+    TaskType.APPLY,
 ]
+GATED = [
+    TaskType.PLAN,
+    TaskType.PLAN_AND_APPLY,
+    TaskType.PLAN_AND_APPLY,
+    TaskType.APPLY,
+    TaskType.APPLY,
+]
+BEFORE = {
+    PhaseName.PLAN: {Gate.PRE_PLAN},
+    PhaseName.APPLY: set(Gate) - {Gate.POST_APPLY},
+    PhaseName.SCRIPT: set(),
+}
+"""The gates that have to be passed before an agent is given a phase."""
 
 
 class Life:
     """One world that random things happen to."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(
+        self, world: World, keeper: MemoryKeeper, seed: int, *, scripts: bool = True
+    ) -> None:
+        self.scripts = scripts
+        """Without them more of the tasks come far on their way past the gates."""
         self.world = world
+        self.keeper = keeper
+        self.answered = Counter[tuple[TaskId, Gate]]()
         self.dice = random.Random(seed)
         self.phases: list[Phase] = []
         self.epochs: dict[str, int] = {}
@@ -62,6 +88,9 @@ class Life:
         verbs = {
             self.create: 1,
             self.claim: 3,
+            self.look: 2,
+            self.answer: 4,
+            self.override: 1,
             self.work: 2,
             self.finish: 3,
             self.run_outside: 1,
@@ -72,6 +101,10 @@ class Life:
             self.ping: 1,
             self.lock: 1,
         }
+        if not self.scripts:
+            for verb in (self.run_outside, self.work_outside, self.deliver_late):
+                del verbs[verb]
+            verbs |= {self.claim: 4, self.work: 6, self.finish: 4, self.wait: 0}
         (verb,) = self.dice.choices(list(verbs), list(verbs.values()))
         try:
             await verb()
@@ -80,13 +113,56 @@ class Life:
                 raise
 
     async def create(self) -> None:
-        if len([t for t in await self.tasks() if not t.terminal]) < 8:
-            workspace = self.dice.choice(self.workspaces)
-            task_type = self.dice.choice(TYPES)
-            if task_type is TaskType.SCRIPT:
-                await self.world.script()
-            else:
-                await self.world.create(workspace, task_type)
+        tasks = await self.tasks()
+        if len([task for task in tasks if not task.terminal]) >= 8:
+            return
+        gates = self.dice.sample(sorted(Gate), self.dice.choice([0, 0, 1, 3, 6]))
+        self.keeper.stops_at = frozenset(gates)
+        workspace = self.dice.choice(self.workspaces)
+        task_type = self.dice.choice(TYPES if self.scripts else GATED)
+        if task_type is TaskType.SCRIPT:
+            await self.world.script()
+        elif task_type is TaskType.APPLY:
+            plans = [task for task in tasks if task.plan_blob and task.terminal]
+            if plans:
+                plan = self.dice.choice(plans)
+                (home,) = [w for w in self.workspaces if w.id == plan.workspace_id]
+                await self.world.create(home, task_type, plan_task_id=plan.id)
+        else:
+            await self.world.create(workspace, task_type)
+
+    async def look(self) -> None:
+        await open_gates(self.world.tasks)
+
+    async def answer(self) -> None:
+        """Somebody answers; now and then for a gate at which the task does not stand."""
+        standing = self.keeper.standing()
+        asks = [(ask.task_id, ask.gate) for ask in standing]
+        if not asks or self.dice.random() < 0.2:
+            tasks = await self.tasks()
+            if not tasks:
+                return
+            asks = [(self.dice.choice(tasks).id, self.dice.choice(sorted(Gate)))]
+        task_id, gate = self.dice.choice(asks)
+        stood = any((ask.task_id, ask.gate) == (task_id, gate) for ask in standing)
+        verdict = Verdict(passed=self.dice.random() < 0.8, text="no")
+        counted = await self.keeper.answer(self.world.tasks, task_id, gate, verdict)
+        assert counted is stood
+        self.answered[task_id, gate] += counted
+
+    async def override(self) -> None:
+        """A plan that failed at a gate is let pass there."""
+        failed = [
+            task
+            for task in await self.tasks()
+            if task.state is TaskState.FAILED and task.gate and task.plan_blob
+        ]
+        if failed:
+            async with self.world.transactions.write() as tx:
+                store = self.world.tasks.store
+                task = await store.lock(tx, self.dice.choice(failed).id)
+                assert task is not None
+                await store.save(tx, replace(task, gate_overridden=True))
 
     async def claim(self) -> None:
         order = await self.world.order(
@@ -97,13 +173,20 @@ class Life:
             before = self.epochs.get(order.task_id, 0)
             assert order.log.epoch > before, "an epoch was given twice"
             assert order.task_id not in self.begun, "a begun script was given again"
+            asks = self.keeper.asks(TaskId(order.task_id))
+            for gate in BEFORE[order.phase] & asks.keys():
+                assert asks[gate].status is AskStatus.PASSED, f"{gate} was left out"
             self.epochs[order.task_id] = order.log.epoch
             self.phases.append(Phase(self.world, order))
+
+    def phase(self) -> Phase:
+        """One of all phases there were; without scripts one of those given last."""
+        return self.dice.choice(self.phases if self.scripts else self.phases[-4:])
 
     async def work(self) -> None:
         if not self.phases:
             return
-        phase = self.dice.choice(self.phases)
+        phase = self.phase()
         await phase.started()
         if phase.order.phase is PhaseName.SCRIPT:
             self.begun[phase.task_id] = phase.lease_id
@@ -116,9 +199,10 @@ class Life:
     async def finish(self) -> None:
         if not self.phases:
             return
-        phase = self.dice.choice(self.phases)
+        phase = self.phase()
+        often = 1 if self.scripts else 9
         await phase.finish(
-            self.dice.choice([*PhaseOutcome, PhaseOutcome.SUCCEEDED]),
+            self.dice.choice([*PhaseOutcome, *[PhaseOutcome.SUCCEEDED] * often]),
             error="broken",
             has_changes=self.dice.choice([True, True, False]),
             exit_code=self.dice.choice([0, 1]),
@@ -182,6 +266,10 @@ class Life:
             verbs = [actions.confirm, actions.discard, actions.cancel]
             verb = self.dice.choice([*verbs, actions.confirm, actions.force_cancel])
             task = self.dice.choice(tasks)
+            if not self.scripts and self.dice.random() < 0.8:
+                verb = actions.confirm
+                waiting = [t for t in tasks if t.state is TaskState.APPLY_PENDING]
+                task = self.dice.choice(waiting or tasks)
             await verb(self.world.tasks, task_id=task.id, actor="ann", reason="")
 
     async def wait(self) -> None:
@@ -189,6 +277,7 @@ class Life:
         seconds = 90_000 if days else self.dice.choice([1, 10, 30, 70])
         self.world.clock.turn(seconds=seconds)
         await actions.expire_leases(self.world.tasks)
+        await open_gates(self.world.tasks)
         await look_at_logs(self.world.tasks)
 
     async def ping(self) -> None:
@@ -215,7 +304,7 @@ class Life:
         tasks = await self.tasks()
         for workspace in self.workspaces:
             mine = [t for t in tasks if t.workspace_id == workspace.id and t.needs_lock]
-            begun = [t for t in mine if not t.terminal and t.started_at is not None]
+            begun = [t for t in mine if t.blocks_others and t.started_at is not None]
             assert len(begun) <= 1, "two tasks hold one workspace"
             lock = (await self.world.fresh(workspace)).lock
             holder = lock.id if lock and lock.kind == "task" else None
@@ -232,6 +321,27 @@ class Life:
             assert task.log.sealed is task.terminal
             if task.task_type is TaskType.PLAN:
                 assert task.state is not TaskState.APPLYING
+            self.check_gates(task)
+        assert max(self.answered.values(), default=0) <= 1, "two answers counted"
+
+    def check_gates(self, task: Task) -> None:
+        asks = self.keeper.asks(task.id)
+        assert task.gates == asks.keys()
+        at = {task.gate} if task.state is TaskState.AT_GATE else set()
+        opened = {gate for gate, ask in asks.items() if ask.status is AskStatus.OPEN}
+        assert opened == at
+        if task.terminal:
+            assert all(ask.status is not AskStatus.PENDING for ask in asks.values())
+        names = {gate.value for gate in asks}
+        marks = [
+            (event.stage.value, isinstance(event, StageBegin))
+            for event in self.world.logs.events(task.id)
+            if isinstance(event, StageBegin | StageEnd) and event.stage.value in names
+        ]
+        assert len(marks) == len(set(marks)), "a gate was opened twice"
+        ends = [stage for stage, begins in marks if not begins]
+        begins = [stage for stage, begins in marks if begins]
+        assert begins == [*ends, *(gate.value for gate in opened)]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -239,12 +349,29 @@ async def test_random_lives_in_memory(seed: int, tmp_path: Path) -> None:
     await live(Backing("memory", MemoryTransactions()), tmp_path, seed, steps=150)
 
 
+@pytest.mark.parametrize("seed", range(20))
+async def test_random_lives_past_gates_in_memory(seed: int, tmp_path: Path) -> None:
+    backing = Backing("memory", MemoryTransactions())
+    await live(backing, tmp_path, seed, steps=400, scripts=False)
+
+
+async def test_random_lives_past_gates_on_databases(
+    transactions: Backing, tmp_path: Path
+) -> None:
+    await live(transactions, tmp_path, seed=7, steps=300, scripts=False)
+
+
 async def test_random_lives_on_databases(transactions: Backing, tmp_path: Path) -> None:
     await live(transactions, tmp_path, seed=99, steps=120)
 
 
-async def live(backing: Backing, directory: Path, seed: int, steps: int) -> None:
-    life = Life(await make_world(backing, directory), seed)
+async def live(
+    backing: Backing, directory: Path, seed: int, steps: int, *, scripts: bool = True
+) -> None:
+    memory = backing.memory if backing.kind == "memory" else None
+    keeper = MemoryKeeper(transactions=memory)
+    world = await make_world(backing, directory, keepers=[keeper])
+    life = Life(world, keeper, seed, scripts=scripts)
     await life.prepare()
     for _ in range(steps):
         await life.act()

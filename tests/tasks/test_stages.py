@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sluice.tasks.model import StageRecord, TaskState
+from sluice.tasks.model import Gate, StageRecord, TaskState
 from sluice.tasks.stages import (
     begun,
     broken_off,
@@ -15,7 +15,7 @@ from sluice.tasks.stages import (
 from sluice.wire.agent import PhaseName
 from sluice.wire.events import Stage, StageOutcome
 from sluice.wire.shapes.tasks import StageStatus, TaskType
-from tests.tasks.factory import NOW, make_task
+from tests.tasks.factory import NOW, at_gate, make_task
 
 PLAN, APPLY = PhaseName.PLAN, PhaseName.APPLY
 
@@ -50,6 +50,49 @@ def test_what_never_came_is_not_shown_of_an_ended_task() -> None:
 def test_an_apply_task_shows_apply_stages_only() -> None:
     task = make_task(task_type=TaskType.APPLY)
     assert {s.phase for s in shown(task, [])} == {APPLY}
+
+
+def test_gates_stand_where_a_task_comes_to_them() -> None:
+    found = shown(make_task(gates=frozenset(Gate)), [])
+    assert [(s.phase.value, s.stage.value) for s in found] == [
+        ("plan", "pre_plan"),
+        ("plan", "fetching"),
+        ("plan", "init"),
+        ("plan", "planning"),
+        ("plan", "saving_plan"),
+        ("plan", "cost_estimation"),
+        ("plan", "post_plan"),
+        ("plan", "policy_check"),
+        ("apply", "pre_apply"),
+        ("apply", "fetching"),
+        ("apply", "init"),
+        ("apply", "restoring_plan"),
+        ("apply", "applying"),
+        ("apply", "saving_state"),
+        ("apply", "post_apply"),
+    ]
+
+
+def test_gates_of_an_overridden_plan_stand_before_the_apply() -> None:
+    gates = frozenset({Gate.POLICY_CHECK, Gate.PRE_APPLY})
+    stored = [
+        done(APPLY, Stage.FETCHING, 10),
+        done(APPLY, Stage.PRE_APPLY, 10),
+        done(APPLY, Stage.POLICY_CHECK, 10),
+    ]
+    found = shown(make_task(task_type=TaskType.APPLY, gates=gates), stored)
+    assert [stage.stage for stage in found][:4] == [
+        Stage.POLICY_CHECK,
+        Stage.PRE_APPLY,
+        Stage.FETCHING,
+        Stage.INIT,
+    ]
+
+
+def test_a_gate_is_shown_as_the_tasks_own_stage_while_it_waits() -> None:
+    assert current(at_gate(Gate.POLICY_CHECK)) is Stage.POLICY_CHECK
+    failed = make_task(TaskState.FAILED, stage=Stage.PRE_APPLY, gate=Gate.PRE_APPLY)
+    assert current(failed) is Stage.PRE_APPLY
 
 
 def test_begin_and_end() -> None:

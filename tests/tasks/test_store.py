@@ -19,6 +19,7 @@ from sluice.base.paging import Page
 from sluice.tasks.model import (
     ActionRecord,
     CancelKind,
+    Gate,
     LeaseOutcome,
     LeaseRecord,
     LogFigures,
@@ -37,9 +38,13 @@ from tests.tasks.factory import (
     NOW,
     ORG,
     OTHER_ORG,
+    WS,
+    at_gate,
     make_lease,
     make_script,
     make_task,
+    task_lock,
+    user_lock,
 )
 
 BOTH = Slots(plan=1, apply=1)
@@ -73,6 +78,9 @@ def full_task() -> Task:
             12345678901, 42, 41, 7, "plan end", "apply end", True, True, 9, "end"
         ),
         resolved_version="1.11.4",
+        gates=frozenset(Gate),
+        gate=Gate.PRE_APPLY,
+        gate_overridden=True,
         started_at=NOW,
         completed_at=LATER,
     )
@@ -244,6 +252,79 @@ async def test_stages_are_kept_and_cleared_by_phase(stores: Stores) -> None:
     async with stores.transactions.write() as tx:
         await stores.tasks.clear_stages(tx, task.id, PhaseName.PLAN)
         assert await stores.tasks.stages(tx, task.id) == [apply]
+
+
+async def test_the_stages_of_gates_are_not_cleared(stores: Stores) -> None:
+    (task,) = await add(stores, make_task())
+    async with stores.transactions.write() as tx:
+        for stage in Stage:
+            record = StageRecord(PhaseName.PLAN, stage, StageStatus.COMPLETED, NOW)
+            await stores.tasks.put_stage(tx, task.id, record)
+        await stores.tasks.clear_stages(tx, task.id, PhaseName.PLAN)
+        left = await stores.tasks.stages(tx, task.id)
+    assert {stage.stage.value for stage in left} == {gate.value for gate in Gate}
+
+
+# --- gates -------------------------------------------------------------------
+
+
+def before(**fields: Any) -> Task:
+    """A task that has to come to a gate before its first phase."""
+    gates = frozenset({Gate.PRE_PLAN})
+    return make_task(**{"gate": Gate.PRE_PLAN, "gates": gates, **fields})
+
+
+async def waiting_before_gates(stores: Stores, limit: int = 99) -> list[TaskId]:
+    async with stores.transactions.read() as tx:
+        return await stores.tasks.before_gate(tx, limit=limit)
+
+
+async def test_only_queued_tasks_before_a_gate_come_to_it(stores: Stores) -> None:
+    plan = TaskType.PLAN
+    one, two, three, *_ = await add(
+        stores,
+        before(task_type=plan),
+        before(task_type=plan),
+        before(workspace_id=WS2),
+        make_task(task_type=plan),
+        make_script(sealed_script=b"x"),
+        at_gate(Gate.PRE_PLAN, task_type=plan),
+        make_task(TaskState.FAILED, gate=Gate.PRE_PLAN, completed_at=NOW),
+        make_task(TaskState.PLANNING, task_type=plan),
+    )
+    assert await waiting_before_gates(stores) == [one.id, two.id, three.id]
+    assert await waiting_before_gates(stores, limit=2) == [one.id, two.id]
+
+
+async def test_tasks_come_to_their_first_gate_when_it_is_their_turn(
+    stores: Stores,
+) -> None:
+    first, second, plan = await add(
+        stores, before(), before(), before(task_type=TaskType.PLAN)
+    )
+    assert await waiting_before_gates(stores) == [first.id, plan.id]
+    async with stores.transactions.write() as tx:
+        await stores.workspaces.set_locks(tx, {WS: user_lock()})
+    assert await waiting_before_gates(stores) == [plan.id]
+    async with stores.transactions.write() as tx:
+        await stores.workspaces.release_lock(tx, WS, user_lock().id)
+        standing = replace(first, state=TaskState.AT_GATE, gate=Gate.POST_PLAN)
+        standing = await stores.tasks.save(tx, standing)
+        await stores.workspaces.set_locks(tx, {WS: task_lock(first)})
+    assert await waiting_before_gates(stores) == [plan.id]
+    async with stores.transactions.write() as tx:
+        await stores.workspaces.release_lock(tx, WS, first.id)
+        await stores.tasks.save(tx, replace(standing, gate=Gate.POST_APPLY))
+    assert await waiting_before_gates(stores) == [second.id, plan.id]
+
+
+async def test_who_only_tells_that_it_is_applied_is_no_contender(
+    stores: Stores,
+) -> None:
+    tasks = await add(stores, *(at_gate(gate) for gate in Gate))
+    async with stores.transactions.read() as tx:
+        found = await stores.tasks.waiting_for_lock(tx, [WS])
+    assert found == [task for task in tasks if task.gate is not Gate.POST_APPLY]
 
 
 async def test_actions_are_kept_in_order(stores: Stores) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +44,7 @@ from sluice.tasks.deps import TaskDeps
 from sluice.tasks.late_store import SqlLateOutputStore
 from sluice.tasks.matching import Claimant
 from sluice.tasks.model import ScriptFacts, Task
+from sluice.tasks.ports import GateKeeper
 from sluice.tasks.store import SqlTaskStore
 from sluice.testing.memory_agents import MemoryAgentStore
 from sluice.testing.memory_auth import MemoryAuthStore
@@ -388,7 +390,9 @@ def state_of(serial: int, lineage: str = "line-1") -> bytes:
     ).encode()
 
 
-async def make_world(backing: Backing, directory: Path) -> World:
+async def make_world(
+    backing: Backing, directory: Path, keepers: Sequence[GateKeeper] = ()
+) -> World:
     """A world with one organization and one pool."""
     clock, hub, keys = TurnedClock(), Hub(), [new_master_key()]
     memory = backing.kind == "memory"
@@ -448,6 +452,7 @@ async def make_world(backing: Backing, directory: Path) -> World:
         hub=hub,
         clock=clock,
         late=late,
+        keepers=keepers,
     )
     agents = AgentDeps(
         transactions=transactions,

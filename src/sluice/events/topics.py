@@ -5,6 +5,9 @@ from sluice.base.ids import AgentId, TaskId, WorkspaceId
 QUEUE = "queue"
 """Some phase may have become claimable."""
 
+GATES = "gates"
+"""A task came to a gate, or one that stood there has ended: its keeper has to look."""
+
 STOPPING = "stopping"
 """This server process stops: who waits for nothing in particular ends."""
 

@@ -31,6 +31,7 @@ from sluice.tasks.events import (
     Discarded,
     ForceCancelAsked,
 )
+from sluice.tasks.gate_actions import plan_gates
 from sluice.tasks.leases import (
     CurrentLeases,
     command_for_task,
@@ -112,7 +113,7 @@ async def create_task(
     diverged = workspace.state_diverged if task.needs_lock else None
     async with deps.transactions.write() as tx:
         await deps.log.open(tx, task.id)
-        stored = await deps.store.insert(tx, task)
+        stored = await plan_gates(deps, tx, await deps.store.insert(tx, task))
         if diverged:
             text = f"the workspace's state may be behind: {diverged}"
             await deps.log.note(tx, task.id, text, error=True)

@@ -124,12 +124,12 @@ def check_saved_plan(
         raise InvalidInputError(
             "plan_task_id: there is no such task in this workspace."
         )
-    if plan.task_type is not TaskType.PLAN:
+    if plan.task_type is not TaskType.PLAN and not plan.gate_overridden:
         raise InvalidInputError(
             f"plan_task_id: {plan.id} is a `{plan.task_type}` task; only the saved plan"
             " of a `plan` task can be applied."
         )
-    if plan.state is not TaskState.SUCCESS:
+    if plan.state is not TaskState.SUCCESS and not plan.gate_overridden:
         raise InvalidInputError(
             f"plan_task_id: {plan.id} is `{plan.status}`; only a successful plan can be"
             " applied."

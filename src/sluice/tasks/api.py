@@ -2,19 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query
 
 from sluice.auth.guard import check, require
 from sluice.auth.model import Principal
 from sluice.auth.policy import Permission
-from sluice.base.errors import NotFoundError
 from sluice.base.ids import TaskId, WorkspaceId
 from sluice.base.paging import MAX_LIMIT, MAX_OFFSET, Page
 from sluice.tasks import actions, task_data
 from sluice.tasks.actions import TaskDeps, TaskListing
-from sluice.tasks.model import Task
 from sluice.tasks.ports import TaskFilter
-from sluice.tasks.present import resource_changes, task_resource, task_row
+from sluice.tasks.present import task_resource, task_row
 from sluice.wire.shapes import states as states_shapes
 from sluice.wire.shapes import tasks as tasks_shapes
 from sluice.wire.shapes.base import ReasonInput
@@ -23,7 +21,6 @@ from sluice.wire.shapes.tasks import TaskInput, TaskStatus, TaskType
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
 Planner = Annotated[Principal, Depends(require(Permission.PLAN))]
 Applier = Annotated[Principal, Depends(require(Permission.APPLY))]
-Keeper = Annotated[Principal, Depends(require(Permission.ADMIN_WORKSPACE))]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 
@@ -34,7 +31,7 @@ def build_router(deps: TaskDeps) -> APIRouter:
     _add_creation(router, deps)
     _add_lists(router, deps)
     _add_decisions(router, deps)
-    _add_plans(router, deps)
+    _add_outputs(router, deps)
     return router
 
 
@@ -142,22 +139,7 @@ def _add_decisions(router: APIRouter, deps: TaskDeps) -> None:
         return await _resource(deps, TaskId(task_id))
 
 
-def _add_plans(router: APIRouter, deps: TaskDeps) -> None:
-    @router.get("/workspaces/{workspace_id}/tasks/{task_id}/plan-json")
-    async def get_plan_json(workspace_id: str, task_id: str, _: Keeper) -> Response:
-        """The plan as `terraform show -json` gives it; it holds secrets in the clear."""
-        task = await _task_of(deps, workspace_id, task_id)
-        content = await task_data.plan_json_of(deps, task=task)
-        return Response(content, media_type="application/json")
-
-    @router.get("/workspaces/{workspace_id}/tasks/{task_id}/resource-changes")
-    async def get_resource_changes(
-        workspace_id: str, task_id: str, _: Reader
-    ) -> tasks_shapes.ResourceChanges:
-        """What the plan changes; sensitive values read `(sensitive value)`."""
-        task = await _task_of(deps, workspace_id, task_id)
-        return resource_changes(await task_data.plan_of(deps, task=task))
-
+def _add_outputs(router: APIRouter, deps: TaskDeps) -> None:
     @router.get("/tasks/{task_id}/outputs")
     async def get_outputs(task_id: str, _: Reader) -> list[states_shapes.OutputValue]:
         """The outputs that the task made, or would make."""
@@ -167,13 +149,6 @@ def _add_plans(router: APIRouter, deps: TaskDeps) -> None:
 
 async def _resource(deps: TaskDeps, task_id: TaskId) -> tasks_shapes.Task:
     return task_resource(await actions.get_task_details(deps, task_id=task_id))
-
-
-async def _task_of(deps: TaskDeps, workspace_id: str, task_id: str) -> Task:
-    task = await actions.get_task(deps, task_id=TaskId(task_id))
-    if task.workspace_id != workspace_id:
-        raise NotFoundError(f"There is no task {task_id} in {workspace_id}.")
-    return task
 
 
 def _task_list(found: TaskListing, page: Page) -> tasks_shapes.TaskList:

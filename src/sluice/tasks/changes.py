@@ -10,6 +10,7 @@ from sluice.base.errors import NotFoundError, SluiceError
 from sluice.base.ids import TaskId
 from sluice.base.transactions import Tx
 from sluice.events.topics import (
+    GATES,
     QUEUE,
     agent_topic,
     log_topic,
@@ -18,12 +19,15 @@ from sluice.events.topics import (
 )
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.events import (
+    CloseGate,
     Effect,
+    EndGates,
     Event,
     FenceLog,
     GivenUp,
     LeaseExpired,
     MarkDiverged,
+    OpenGate,
     PhaseEnded,
     ReleaseLock,
     SealLog,
@@ -31,10 +35,19 @@ from sluice.tasks.events import (
     WriteAgentLost,
     WriteNote,
 )
+from sluice.tasks.gates import phase_at
 from sluice.tasks.lifecycle import step
-from sluice.tasks.model import LeaseOutcome, Task
-from sluice.tasks.stages import broken_off
-from sluice.wire.events import AgentLost
+from sluice.tasks.model import Gate, LeaseOutcome, Task
+from sluice.tasks.stages import begun, broken_off, ended
+from sluice.wire.events import (
+    AgentLost,
+    Stage,
+    StageBegin,
+    StageEnd,
+    StageOutcome,
+    marker_line,
+)
+from sluice.wire.texts import one_line
 
 _logger = structlog.get_logger(__name__)
 
@@ -73,15 +86,15 @@ async def happen(deps: TaskDeps, tx: Tx, task: Task, event: Event) -> Change:
     after = done.task
     if after != task:
         after = await deps.store.save(tx, after)
-    log_end: int | None = None
-    for effect in done.effects:
-        if isinstance(effect, FenceLog):
-            log_end = (await deps.log.hand_over(tx, after.id)).offset
-        else:
-            await _carry_out(deps, tx, after, effect)
     change = Change(task, after, done.effects)
+    log_end: int | None = None
+    if FenceLog() in done.effects:
+        log_end = (await deps.log.hand_over(tx, after.id)).offset
     if task.lease is not None and after.lease is None:
+        # before a gate opens, whose stage does not end with the lease
         await _end_lease(deps, tx, change, _outcome(event), log_end)
+    for effect in done.effects:
+        await _carry_out(deps, tx, after, effect)
     return change
 
 
@@ -98,6 +111,8 @@ async def tell(deps: TaskDeps, change: Change) -> None:
         deps.hub.publish(log_topic(task.id))
     if WakeQueue() in change.effects:
         deps.hub.publish(QUEUE)
+    if any(isinstance(effect, OpenGate | EndGates) for effect in change.effects):
+        deps.hub.publish(GATES)
     if SealLog() in change.effects:
         await seal_or_leave(deps, task)
 
@@ -127,10 +142,18 @@ async def seal(deps: TaskDeps, task: Task) -> None:
 async def _carry_out(deps: TaskDeps, tx: Tx, task: Task, effect: Effect) -> None:
     match effect:
         case WriteNote(text, actor, error):
-            await deps.log.note(tx, task.id, text, actor=actor, error=error)
+            line = one_line(text)
+            await deps.log.note(tx, task.id, line, actor=actor, error=error)
         case WriteAgentLost(agent_id, lease_id, text):
             event = AgentLost(agent_id, lease_id)
             await deps.log.event(tx, task.id, event, f"{text}\n".encode())
+        case OpenGate(gate):
+            await _open_gate(deps, tx, task, gate)
+        case CloseGate(gate, passed):
+            await _close_gate(deps, tx, task, gate, passed=passed)
+        case EndGates():
+            for keeper in deps.keepers:
+                await keeper.ended(tx, task)
         case ReleaseLock():
             await deps.workspaces.store.release_lock(tx, task.home, task.id)
         case MarkDiverged(text):
@@ -139,6 +162,31 @@ async def _carry_out(deps: TaskDeps, tx: Tx, task: Task, effect: Effect) -> None
             pass
         case _:
             assert_never(effect)
+
+
+async def _open_gate(deps: TaskDeps, tx: Tx, task: Task, gate: Gate) -> None:
+    stage, phase, now = Stage(gate.value), phase_at(task, gate), deps.clock.now()
+    begin = StageBegin(stage, phase.value)
+    await deps.log.event(tx, task.id, begin, marker_line(stage, "BEGIN", now))
+    await deps.store.put_stage(tx, task.id, begun(None, phase, stage, now))
+    for keeper in deps.keepers:
+        await keeper.open(tx, task, gate)
+
+
+async def _close_gate(
+    deps: TaskDeps, tx: Tx, task: Task, gate: Gate, *, passed: bool
+) -> None:
+    stage, phase, now = Stage(gate.value), phase_at(task, gate), deps.clock.now()
+    outcome = StageOutcome.COMPLETED if passed else StageOutcome.FAILED
+    end = StageEnd(stage, phase.value, outcome)
+    await deps.log.event(tx, task.id, end, marker_line(stage, "END", now))
+    known = [
+        record
+        for record in await deps.store.stages(tx, task.id)
+        if (record.phase, record.stage) == (phase, stage)
+    ]
+    record = ended(known[0] if known else None, phase, stage, outcome, now)
+    await deps.store.put_stage(tx, task.id, record)
 
 
 async def _end_lease(

@@ -20,7 +20,7 @@ from sluice.base.transactions import Tx
 from sluice.db.engine import connection_of
 from sluice.db.lists import among
 from sluice.tasks.matching import Holding, Overview, Wanted, Work, has_labels
-from sluice.tasks.model import TERMINAL_STATES, LeaseRecord, Task
+from sluice.tasks.model import TERMINAL_STATES, Gate, LeaseRecord, Task, TaskState
 from sluice.tasks.queue import WAITING
 from sluice.tasks.rows import labels_of, labels_text, lease_values, task_of, task_values
 from sluice.tasks.tables import task_leases, tasks
@@ -37,6 +37,7 @@ _TERMINAL = [state.value for state in TERMINAL_STATES]
 _OPEN = tasks.c.completed_at.is_(None)
 _WAITING = and_(
     _OPEN,
+    tasks.c.gate.is_(None),
     tasks.c.state.in_([state.value for state in sorted(WAITING)]),
     or_(tasks.c.task_type != TaskType.SCRIPT.value, tasks.c.sealed_script.is_not(None)),
 )
@@ -141,6 +142,13 @@ class SqlClaims:
         served = [text for text in found if has_labels(wanted.labels, labels_of(text))]
         return [NO_LABELS, *served]
 
+    async def before_gate(self, tx: Tx, *, limit: int) -> list[TaskId]:
+        """Queued tasks whose turn it is and that have a gate before their first phase."""
+        found = await connection_of(tx).scalars(
+            _BEFORE_GATE.order_by(tasks.c.sequence).limit(limit)
+        )
+        return [TaskId(task_id) for task_id in found]
+
     async def holdings(
         self, tx: Tx, agent_ids: Collection[AgentId]
     ) -> dict[AgentId, Holding]:
@@ -173,6 +181,7 @@ def _has_turn() -> ColumnElement[bool]:
         other.c.completed_at.is_(None),
         other.c.task_type.not_in(_LOCKLESS),
         other.c.state.not_in(_TERMINAL),
+        other.c.gate.is_distinct_from(Gate.POST_APPLY.value),
         other.c.sequence < tasks.c.sequence,
     )
     lock_id = workspaces.c.lock_id
@@ -182,14 +191,22 @@ def _has_turn() -> ColumnElement[bool]:
     )
 
 
+def _with_turn(*columns: Any) -> Select[Any]:
+    """Tasks that have their turn in their workspace."""
+    at_home = tasks.outerjoin(workspaces, workspaces.c.id == tasks.c.workspace_id)
+    return select(*columns).select_from(at_home).where(_TURN)
+
+
 def _claimable(*columns: Any) -> Select[Any]:
     """Waiting tasks that have their turn in their workspace."""
-    at_home = tasks.outerjoin(workspaces, workspaces.c.id == tasks.c.workspace_id)
-    return select(*columns).select_from(at_home).where(_WAITING, _TURN)
+    return _with_turn(*columns).where(_WAITING)
 
 
 _TURN = _has_turn()
 _TASKS = _claimable(tasks)
+_BEFORE_GATE = _with_turn(tasks.c.id).where(
+    _OPEN, tasks.c.state == TaskState.QUEUED.value, tasks.c.gate.is_not(None)
+)
 _KINDS = _claimable(
     tasks.c.organization_id,
     tasks.c.pool_id,

@@ -1,5 +1,6 @@
 """What the verbs of tasks work with, put together once by the composition root."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sluice.auth.keyring import KeyRing
@@ -11,6 +12,7 @@ from sluice.events.hub import Hub
 from sluice.state.actions import StateDeps
 from sluice.tasks.ports import (
     AgentFacts,
+    GateKeeper,
     LateOutputStore,
     LogBook,
     TaskStore,
@@ -26,7 +28,7 @@ LOST_SCRIPT_SECONDS = 24 * 3600.0
 class TaskDeps:
     """Stores, neighbours and rules of tasks.
 
-    ``lost_script_seconds`` is how long a begun script waits for an agent that was lost.
+    ``keepers`` answer at gates. ``lost_script_seconds`` is how long a begun script waits for an agent that was lost.
     """
 
     transactions: Transactions
@@ -42,5 +44,6 @@ class TaskDeps:
     states: StateDeps
     hub: Hub
     clock: Clock
+    keepers: Sequence[GateKeeper] = ()
     lease_seconds: float = LEASE_SECONDS
     lost_script_seconds: float = LOST_SCRIPT_SECONDS

@@ -8,10 +8,12 @@ from sluice.base.errors import ConflictError
 from sluice.tasks import gates
 from sluice.tasks.events import (
     Effect,
+    EndGates,
     FenceLog,
     GivenUp,
     LeaseExpired,
     MarkDiverged,
+    OpenGate,
     PhaseEnded,
     ReleaseLock,
     SealLog,
@@ -20,9 +22,9 @@ from sluice.tasks.events import (
     WriteAgentLost,
     WriteNote,
 )
-from sluice.tasks.gates import Gate
-from sluice.tasks.model import CancelKind, Lease, Task, TaskState
+from sluice.tasks.model import CancelKind, Gate, Lease, Task, TaskState
 from sluice.wire.agent import PhaseName, PhaseOutcome
+from sluice.wire.events import Stage
 from sluice.wire.shapes.tasks import TaskType
 
 MAX_LOST_PLANS = 3
@@ -49,11 +51,19 @@ def lease_of(task: Task) -> Lease:
 # --- the holder was not heard of -------------------------------------------------
 
 
-def lost(task: Task, event: LeaseExpired, now: datetime) -> Step:
-    """What becomes of a phase whose lease ran out.
+def unheard(task: Task, event: LeaseExpired | GivenUp, now: datetime) -> Step:
+    """What becomes of a phase whose holder was not heard of for as long as is waited."""
+    match event:
+        case LeaseExpired():
+            return _lost(task, event, now)
+        case GivenUp():
+            return _given_up(task, event, now)
+        case _:
+            assert_never(event)
 
-    What may have begun to change something waits for its agent; all else is queued again.
-    """
+
+def _lost(task: Task, event: LeaseExpired, now: datetime) -> Step:
+    """What may have begun to change something waits for its agent; all else is queued again."""
     lease = lease_of(task)
     heard = f"{event.holder} was not heard of since {event.last_heard}"
     gone = WriteAgentLost(lease.agent_id, lease.id, f"{heard}; its lease ran out")
@@ -85,7 +95,7 @@ def lost(task: Task, event: LeaseExpired, now: datetime) -> Step:
     return Step(requeued, (FenceLog(), gone, WakeQueue()))
 
 
-def given_up(task: Task, event: GivenUp, now: datetime) -> Step:
+def _given_up(task: Task, event: GivenUp, now: datetime) -> Step:
     """A script whose agent did not come back fails: it is not known how it ended."""
     lease = lease_of(task)
     error = (
@@ -179,8 +189,7 @@ def _succeeded(
         case PhaseName.PLAN:
             return _planned(task, now)
         case PhaseName.APPLY:
-            onward = gates.through(Gate.POST_APPLY, TaskState.SUCCESS)
-            return finish(task, onward, now, reason="applied", first=diverged)
+            return _applied(task, now, diverged)
         case PhaseName.SCRIPT:
             code = task.exit_code or 0
             reason = f"the script ended with exit code {code}"
@@ -190,34 +199,69 @@ def _succeeded(
 
 
 def _planned(task: Task, now: datetime) -> Step:
-    if task.task_type is TaskType.PLAN:
-        reason = "nothing to change" if task.has_changes is False else "planned"
-        onward = gates.through(Gate.POST_PLAN, TaskState.SUCCESS)
-        return finish(task, onward, now, reason=reason)
-    if task.cancel is not None:
+    gate = gates.after_plan(task)
+    ends_here = task.task_type is TaskType.PLAN and gate is None
+    if task.cancel is not None and not ends_here:
         return finish(task, TaskState.CANCELED, now, reason=canceled(task))
-    if task.has_changes is False:
-        onward = gates.through(Gate.POST_PLAN, TaskState.SUCCESS)
-        return finish(task, onward, now, reason="nothing to change")
-    if task.plan_blob is None:
+    nothing = task.has_changes is False
+    if task.task_type is not TaskType.PLAN and not nothing and task.plan_blob is None:
         error = "The agent reported a plan but stored no plan file; plan again."
         return finish(task, TaskState.FAILED, now, error=error)
-    planned = replace(task, lease=None, stage=None, reason="")
+    if gate is not None:
+        return stop_at(task, gate, (FenceLog(),))
+    return decided_plan(task, now)
+
+
+def _applied(task: Task, now: datetime, diverged: tuple[Effect, ...]) -> Step:
+    gate = gates.after_apply(task)
+    if gate is None:
+        return finish(task, TaskState.SUCCESS, now, reason="applied", first=diverged)
+    before = (FenceLog(), *diverged, ReleaseLock(), WakeQueue())
+    return stop_at(task, gate, before)
+
+
+def decided_plan(task: Task, now: datetime) -> Step:
+    """What becomes of a task whose plan is made and let pass."""
+    fence: tuple[Effect, ...] = (FenceLog(),) if task.lease else ()
+    if task.has_changes is False:
+        return finish(task, TaskState.SUCCESS, now, reason="nothing to change")
+    if task.task_type is TaskType.PLAN:
+        return finish(task, TaskState.SUCCESS, now, reason="planned")
+    planned = replace(task, lease=None, stage=None, gate=None)
     if task.auto_apply:
-        return Step(
-            replace(
-                planned, state=gates.through(Gate.PRE_APPLY, TaskState.APPLY_READY)
-            ),
-            (FenceLog(), WriteNote("applying without confirmation"), WakeQueue()),
-        )
-    return Step(
-        replace(
-            planned,
-            state=gates.through(Gate.POST_PLAN, TaskState.APPLY_PENDING),
-            reason="waits for confirmation",
-        ),
-        (FenceLog(),),
+        note = WriteNote("applying without confirmation")
+        return on_to_apply(planned, (*fence, note))
+    waiting = replace(
+        planned, state=TaskState.APPLY_PENDING, reason="waits for confirmation"
     )
+    return Step(waiting, fence)
+
+
+def on_to_apply(task: Task, first: tuple[Effect, ...]) -> Step:
+    """A plan that may be applied comes to the gate before that, or waits for an agent."""
+    gate = gates.before_apply(task)
+    if gate is not None:
+        return stop_at(task, gate, first)
+    ready = replace(task, state=TaskState.APPLY_READY, reason="")
+    return Step(ready, (*first, WakeQueue()))
+
+
+def stop_at(task: Task, gate: Gate, first: tuple[Effect, ...] = ()) -> Step:
+    """The task stands at a gate and waits for its answer.
+
+    A cancel that came too late for an apply is forgotten: at the gate it can be asked anew.
+    """
+    standing = replace(
+        task,
+        state=TaskState.AT_GATE,
+        lease=None,
+        stage=Stage(gate.value),
+        gate=gate,
+        cancel=None,
+        cancel_reason="",
+        reason=f"waits for the answer at {gate}",
+    )
+    return Step(standing, (*first, OpenGate(gate)))
 
 
 # --- the end of all --------------------------------------------------------------
@@ -239,13 +283,15 @@ def finish(
         lease=None,
         agent_lost=False,
         stage=task.stage if state is TaskState.FAILED else None,
+        gate=task.gate if state is TaskState.FAILED else None,
         reason=reason or f"failed: {error}",
         error=error,
         completed_at=now,
     )
     fence: tuple[Effect, ...] = (FenceLog(),) if task.lease else ()
-    lock: tuple[Effect, ...] = (ReleaseLock(),) if task.needs_lock else ()
-    return Step(last, (*fence, *first, *lock, WakeQueue(), SealLog()))
+    lock: tuple[Effect, ...] = (ReleaseLock(),) if task.blocks_others else ()
+    asked: tuple[Effect, ...] = (EndGates(),) if task.gates else ()
+    return Step(last, (*fence, *first, *asked, *lock, WakeQueue(), SealLog()))
 
 
 def canceled(task: Task) -> str:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluice.base.ids import AgentId, LeaseId
-from sluice.tasks.model import Lease, Task
+from sluice.tasks.gates import Verdict
+from sluice.tasks.model import Gate, Lease, Task
 from sluice.wire.agent import PhaseOutcome
 
 # --- events ----------------------------------------------------------------
@@ -74,6 +75,19 @@ class OrderFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class GateReached:
+    """It is the task's turn in its workspace: it comes to the gate before its first phase."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateAnswered:
+    """The keeper of the gate at which the task stands has decided."""
+
+    gate: Gate
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
     """Somebody says that the plan may be applied."""
 
@@ -113,6 +127,8 @@ Event = (
     | GivenUp
     | PhaseEnded
     | OrderFailed
+    | GateReached
+    | GateAnswered
     | Confirmed
     | Discarded
     | CancelAsked
@@ -147,6 +163,26 @@ class WriteAgentLost:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenGate:
+    """The task stands at a gate from now on: its stage begins, its keeper is asked."""
+
+    gate: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class CloseGate:
+    """The stage of a gate ends."""
+
+    gate: Gate
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndGates:
+    """The task ends: nothing more is asked at any of its gates."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseLock:
     """The task gives the workspace's lock back."""
 
@@ -172,6 +208,9 @@ Effect = (
     FenceLog
     | WriteNote
     | WriteAgentLost
+    | OpenGate
+    | CloseGate
+    | EndGates
     | ReleaseLock
     | MarkDiverged
     | WakeQueue

@@ -3,7 +3,9 @@
 ====================  =================================================================
 state                 what may happen there
 ====================  =================================================================
-`queued`              an agent claims the first phase; cancel
+`queued`              an agent claims the first phase, or the gate before it is reached; cancel
+`at_gate`             the gate's keeper answers; cancel
+`blocked`             the answer was no: the keeper answers anew; discard, cancel
 `planning`            started, plan ended, lease renewed or expired; cancel, force-cancel
 `apply_pending`       confirm, discard, cancel
 `apply_ready`         an agent claims the apply phase; cancel
@@ -24,14 +26,13 @@ from datetime import datetime
 from typing import assert_never
 
 from sluice.base.errors import ConflictError
-from sluice.tasks import gates
 from sluice.tasks.endings import (
     abandoned,
     ended,
     finish,
-    given_up,
     lease_of,
-    lost,
+    on_to_apply,
+    unheard,
 )
 from sluice.tasks.events import (
     CancelAsked,
@@ -40,6 +41,8 @@ from sluice.tasks.events import (
     Discarded,
     Event,
     ForceCancelAsked,
+    GateAnswered,
+    GateReached,
     GivenUp,
     LeaseExpired,
     LeaseRenewed,
@@ -47,11 +50,10 @@ from sluice.tasks.events import (
     PhaseEnded,
     Started,
     Step,
-    WakeQueue,
     WriteAgentLost,
     WriteNote,
 )
-from sluice.tasks.gates import Gate
+from sluice.tasks.gate_steps import STANDING, at_gate, canceled_at, left
 from sluice.tasks.model import CancelKind, Lease, Task, TaskState
 from sluice.wire.agent import PhaseName
 
@@ -68,7 +70,9 @@ _LEASED: frozenset[type[Event]] = frozenset(
 )
 
 TABLE: dict[TaskState, frozenset[type[Event]]] = {
-    TaskState.QUEUED: frozenset({Claimed, CancelAsked}),
+    TaskState.QUEUED: frozenset({Claimed, GateReached, CancelAsked}),
+    TaskState.AT_GATE: frozenset({GateAnswered, CancelAsked}),
+    TaskState.BLOCKED: frozenset({GateAnswered, Discarded, CancelAsked}),
     TaskState.PLANNING: _LEASED,
     TaskState.APPLY_PENDING: frozenset({Confirmed, Discarded, CancelAsked}),
     TaskState.APPLY_READY: frozenset({Claimed, CancelAsked}),
@@ -95,6 +99,8 @@ _VERBS: dict[type[Event], str] = {
     GivenUp: "be given up",
     PhaseEnded: "have a phase finished",
     OrderFailed: "have its order fail",
+    GateReached: "come to its first gate",
+    GateAnswered: "be answered at a gate",
     Confirmed: "be confirmed",
     Discarded: "be discarded",
     CancelAsked: "be canceled",
@@ -103,6 +109,8 @@ _VERBS: dict[type[Event], str] = {
 
 STATE_WORDS: dict[TaskState, str] = {
     TaskState.QUEUED: "is in the queue",
+    TaskState.AT_GATE: "waits at a gate",
+    TaskState.BLOCKED: "is blocked at a gate",
     TaskState.PLANNING: "is planning",
     TaskState.APPLY_PENDING: "waits for confirmation",
     TaskState.APPLY_READY: "waits for an agent to apply it",
@@ -131,10 +139,10 @@ def step(task: Task, event: Event, now: datetime) -> Step:
     match event:
         case Claimed() | Started() | LeaseRenewed():
             return _at_work(task, event, now)
-        case LeaseExpired():
-            return lost(task, event, now)
-        case GivenUp():
-            return given_up(task, event, now)
+        case GateReached() | GateAnswered():
+            return at_gate(task, event, now)
+        case LeaseExpired() | GivenUp():
+            return unheard(task, event, now)
         case PhaseEnded():
             return ended(task, event, now)
         case OrderFailed():
@@ -172,6 +180,8 @@ def _at_work(
 
 
 def _claimed(task: Task, lease: Lease, now: datetime) -> Step:
+    if task.gate is not None:
+        raise ConflictError(f"{task.id} has to come through {task.gate} first.")
     claimed = replace(
         task,
         state=AT_WORK[lease.phase],
@@ -208,17 +218,11 @@ def _asked(
     by = _by(event.actor, event.reason)
     match event:
         case Confirmed():
-            ready = replace(
-                task,
-                state=gates.through(Gate.PRE_APPLY, TaskState.APPLY_READY),
-                reason="",
-            )
-            return Step(ready, (WriteNote(f"confirmed {by}", event.actor), WakeQueue()))
+            return on_to_apply(task, (WriteNote(f"confirmed {by}", event.actor),))
         case Discarded():
             note = WriteNote(f"discarded {by}", event.actor)
-            return finish(
-                task, TaskState.DISCARDED, now, reason=note.text, first=(note,)
-            )
+            first = (note, *left(task))
+            return finish(task, TaskState.DISCARDED, now, reason=note.text, first=first)
         case CancelAsked():
             return _cancel(task, event.actor, by, now)
         case ForceCancelAsked():
@@ -228,6 +232,8 @@ def _asked(
 
 
 def _cancel(task: Task, actor: str, by: str, now: datetime) -> Step:
+    if task.state in STANDING:
+        return canceled_at(task, actor, by, now)
     if task.lease is None:
         note = WriteNote(f"canceled {by}", actor)
         return finish(task, TaskState.CANCELED, now, reason=note.text, first=(note,))

@@ -1,7 +1,7 @@
-"""Looks each second for leases that ran out and for ended tasks whose log is still open.
+"""Looks each second for what nobody else would ever look at again.
 
-Both are left behind by a process that was killed, or an agent that was lost: nobody else
-would ever look at them again.
+Leases that ran out and ended tasks whose log is still open are left behind by a process
+that was killed, or an agent that was lost. Tasks before their first gate wait for their turn.
 """
 
 import asyncio
@@ -10,11 +10,15 @@ from typing import NoReturn
 
 import structlog
 
+from sluice.events.topics import QUEUE
 from sluice.tasks.changes import seal_or_leave
 from sluice.tasks.deps import TaskDeps
+from sluice.tasks.gate_actions import open_gates
 from sluice.tasks.leases import expire_leases
 
 EVERY_SECONDS = 1.0
+GATES_PAUSE_SECONDS = 0.05
+"""At least so long between two looks at gates."""
 LEFT_OVER_AFTER = timedelta(seconds=5)
 """Younger ones are being sealed by the action that ended them."""
 
@@ -37,6 +41,28 @@ async def watch_tasks(deps: TaskDeps) -> NoReturn:
             await asyncio.sleep(EVERY_SECONDS)
     finally:
         _logger.info("no longer watching leases and open logs")
+
+
+async def watch_gates(deps: TaskDeps) -> NoReturn:
+    """Bring tasks to their first gate when their turn comes; run until cancelled."""
+    _logger.info("watching gates")
+    try:
+        with deps.hub.subscribe(QUEUE) as woken:
+            while True:
+                await look_at_gates(deps)
+                # a busy queue wakes many times a second: one look serves them all
+                await asyncio.sleep(GATES_PAUSE_SECONDS)
+                await woken.wait(EVERY_SECONDS)
+    finally:
+        _logger.info("no longer watching gates")
+
+
+async def look_at_gates(deps: TaskDeps) -> None:
+    """Open gates; what cannot be done now is done by a later look."""
+    try:
+        await open_gates(deps)
+    except Exception:  # the loop outlives a database that is away
+        _logger.exception("cannot look after gates")
 
 
 async def look_at_leases(deps: TaskDeps) -> None:

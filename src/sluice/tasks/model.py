@@ -25,6 +25,8 @@ class TaskState(StrEnum):
     """Where a task stands; `tasks/lifecycle.py` has the table of what leads where."""
 
     QUEUED = "queued"
+    AT_GATE = "at_gate"
+    BLOCKED = "blocked"
     PLANNING = "planning"
     APPLY_PENDING = "apply_pending"
     APPLY_READY = "apply_ready"
@@ -34,6 +36,20 @@ class TaskState(StrEnum):
     FAILED = "failed"
     CANCELED = "canceled"
     DISCARDED = "discarded"
+
+
+class Gate(StrEnum):
+    """The question "may this task go on?" at one place of a task's way.
+
+    The names are those of the stages that stand for them.
+    """
+
+    PRE_PLAN = "pre_plan"
+    COST_ESTIMATION = "cost_estimation"
+    POST_PLAN = "post_plan"
+    POLICY_CHECK = "policy_check"
+    PRE_APPLY = "pre_apply"
+    POST_APPLY = "post_apply"
 
 
 class CancelKind(StrEnum):
@@ -171,7 +187,10 @@ class Task:
 
     ``labels`` are those a pool must have to run it where ``pool_id`` is None. A script
     without ``sealed_script`` runs outside agents (`tasks/exec.py`).
-    ``resolved_version`` is the version of the engine that made the plan.
+    ``resolved_version`` is the version of the engine that made the plan. ``gates`` are
+    those at which it has to stop, ``gate`` the one at which it stands, is to come to before
+    its first phase, or has failed; ``gate_overridden`` says that somebody let it pass there
+    afterwards.
     """
 
     id: TaskId
@@ -205,6 +224,9 @@ class Task:
     script: ScriptFacts | None = None
     sealed_script: bytes | None = None
     exit_code: int | None = None
+    gates: frozenset[Gate] = frozenset()
+    gate: Gate | None = None
+    gate_overridden: bool = False
     lease: Lease | None = None
     agent_lost: bool = False
     cancel: CancelKind | None = None
@@ -228,6 +250,16 @@ class Task:
     def needs_lock(self) -> bool:
         """Whether it holds the workspace's lock from its first phase to its end."""
         return self.task_type not in {TaskType.PLAN, TaskType.SCRIPT}
+
+    @property
+    def blocks_others(self) -> bool:
+        """Whether other tasks have to wait for this one's turn to end.
+
+        What has been applied and only tells services so keeps nobody waiting.
+        """
+        return (
+            self.needs_lock and not self.terminal and self.gate is not Gate.POST_APPLY
+        )
 
     @property
     def home(self) -> WorkspaceId:
@@ -283,6 +315,8 @@ TERMINAL_STATES = frozenset(
 
 PUBLIC_STATUS: dict[TaskState, TaskStatus] = {
     TaskState.QUEUED: TaskStatus.PENDING,
+    TaskState.AT_GATE: TaskStatus.RUNNING,
+    TaskState.BLOCKED: TaskStatus.RUNNING,
     TaskState.PLANNING: TaskStatus.RUNNING,
     TaskState.APPLY_PENDING: TaskStatus.APPLY_PENDING,
     TaskState.APPLY_READY: TaskStatus.RUNNING,

@@ -18,6 +18,7 @@ from sluice.base.transactions import Tx
 from sluice.tasks.matching import ClaimFacts, Holding, Overview, Wanted
 from sluice.tasks.model import (
     ActionRecord,
+    Gate,
     LateOutput,
     LeaseRecord,
     StageRecord,
@@ -145,6 +146,37 @@ class AgentFacts(Protocol):
         ...
 
 
+class GateKeeper(Protocol):
+    """Answers at gates (`runtasks`, `costs`, `policies` stand above and fulfil this).
+
+    Each method joins the caller's transaction, which has locked the task, and waits for
+    nothing outside the database. The answer itself is given by `gate_actions.answer_gate`,
+    later, in a transaction of its own that locks the task before the keeper's own rows:
+    never from inside one of these methods.
+    """
+
+    async def plan(
+        self, tx: Tx, task: Task, possible: frozenset[Gate]
+    ) -> frozenset[Gate]:
+        """Remember what will be asked about a new task; the gates at which it has to stop.
+
+        They are some of ``possible``, those to which the task may come.
+        """
+        ...
+
+    async def open(self, tx: Tx, task: Task, gate: Gate) -> None:
+        """The task stands at ``gate`` from now on; a gate of another keeper is ignored."""
+        ...
+
+    async def ended(self, tx: Tx, task: Task) -> None:
+        """The task has ended: whatever is open about it is closed, and its tokens die."""
+        ...
+
+    async def describe(self, tx: Tx, tasks: Sequence[Task]) -> Mapping[TaskId, str]:
+        """What tasks wait for that stand at this keeper's gates, in words."""
+        ...
+
+
 class TaskTokens(Protocol):
     """Issues the token of one phase (`auth.jwt.TokenIssuer`)."""
 
@@ -225,6 +257,10 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def before_gate(self, tx: Tx, *, limit: int) -> list[TaskId]:
+        """Queued tasks whose turn it is and that have a gate before their first phase."""
+        ...
+
     async def holdings(
         self, tx: Tx, agent_ids: Collection[AgentId]
     ) -> dict[AgentId, Holding]:
@@ -286,7 +322,7 @@ class TaskStore(Protocol):
         ...
 
     async def clear_stages(self, tx: Tx, task_id: TaskId, phase: PhaseName) -> None:
-        """Forget the stages of a phase that will be done again."""
+        """Forget the stages of a phase that will be done again; gates are not asked again."""
         ...
 
     async def stages(self, tx: Tx, task_id: TaskId) -> list[StageRecord]:

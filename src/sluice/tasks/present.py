@@ -10,7 +10,7 @@ from sluice.tasks.events import (
     ForceCancelAsked,
 )
 from sluice.tasks.lifecycle import allows
-from sluice.tasks.model import ActionRecord, StageRecord, Task
+from sluice.tasks.model import ActionRecord, Gate, StageRecord, Task, TaskState
 from sluice.tasks.stages import current, milliseconds, shown, timings
 from sluice.terraform.plan_json import PlanJson
 from sluice.wire.shapes import states as states_shapes
@@ -71,6 +71,10 @@ def task_resource(details: TaskDetails) -> tasks_shapes.Task:
         can_discard=allows(task, Discarded),
         can_cancel=allows(task, CancelAsked) and task.cancel is None,
         can_force_cancel=allows(task, ForceCancelAsked),
+        gate=_gate(task),
+        gates=[gate.value for gate in Gate if gate in task.gates],
+        blocked=task.state is TaskState.BLOCKED,
+        gate_overridden=task.gate_overridden,
         script=_script(task),
         exit_code=task.exit_code,
         resolved_version=task.resolved_version,
@@ -104,6 +108,12 @@ def task_row(task: Task, reason: str) -> tasks_shapes.TaskRow:
         script=_script(task),
         exit_code=task.exit_code,
     )
+
+
+def _gate(task: Task) -> str | None:
+    """Where it stands or failed; what a queued task is to come to is not there yet."""
+    there = task.gate is not None and task.state is not TaskState.QUEUED
+    return task.gate.value if task.gate and there else None
 
 
 def _options(task: Task) -> tasks_shapes.TaskOptions:

@@ -52,7 +52,10 @@ def next_phase(task: Task) -> PhaseName | None:
     """The phase that an agent could claim of this task, None where there is none.
 
     A script without a body or path is `sluice exec`'s own: agents have nothing to run.
+    A task before its first gate has to come through that first.
     """
+    if task.gate is not None:
+        return None
     if task.task_type is TaskType.SCRIPT and task.sealed_script is None:
         return None
     match task.state:
@@ -76,7 +79,7 @@ def ahead_of(task: Task, contenders: Sequence[Task]) -> list[Task]:
     return [
         other
         for other in contenders
-        if not other.terminal and other.sequence < task.sequence
+        if other.blocks_others and other.sequence < task.sequence
     ]
 
 
@@ -97,7 +100,7 @@ def claimable(
 
 def waiting_reason(task: Task, facts: WaitFacts) -> str:
     """Why a task in a `WAITING` state has no agent, in words."""
-    if next_phase(task) is None:
+    if task.gate is None and next_phase(task) is None:
         return "waits for `sluice exec` to run it"
     ahead = ahead_of(task, facts.contenders)
     if ahead:
@@ -111,6 +114,8 @@ def waiting_reason(task: Task, facts: WaitFacts) -> str:
     if task.needs_lock and lock is not None and lock.id != task.id:
         because = f": {lock.reason}" if lock.reason else ""
         return f"workspace is locked by {lock.holder}{because}"
+    if task.gate is not None:
+        return f"comes to {task.gate}"
     return _agents_reason(task, facts.pools)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping
 
 from sluice.tasks.model import (
     CancelKind,
+    Gate,
     Lease,
     LeaseOutcome,
     LeaseRecord,
@@ -68,6 +69,9 @@ def task_values(task: Task) -> dict[str, Any]:
         "script_key": task.script.key or None if task.script else None,
         "sealed_script": task.sealed_script,
         "exit_code": task.exit_code,
+        "gates": sorted(gate.value for gate in task.gates),
+        "gate": task.gate and task.gate.value,
+        "gate_overridden": task.gate_overridden,
         "phase": lease and lease.phase.value,
         "lease_id": lease and lease.id,
         "lease_agent_id": lease and lease.agent_id,
@@ -129,6 +133,9 @@ def task_of(row: RowMapping) -> Task:
         script=None if row["script"] is None else ScriptFacts(**row["script"]),
         sealed_script=row["sealed_script"],
         exit_code=row["exit_code"],
+        gates=frozenset(Gate(gate) for gate in row["gates"]),
+        gate=Gate(row["gate"]) if row["gate"] else None,
+        gate_overridden=row["gate_overridden"],
         lease=_lease(row),
         agent_lost=row["agent_lost"],
         cancel=CancelKind(row["cancel_requested"]) if row["cancel_requested"] else None,

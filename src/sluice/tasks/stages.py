@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sluice.tasks.model import StageRecord, Task, TaskState
+from sluice.tasks.gates import AFTER_PLAN, phase_at
+from sluice.tasks.model import Gate, StageRecord, Task, TaskState
 from sluice.wire.agent import PhaseName
 from sluice.wire.events import Stage, StageOutcome
 from sluice.wire.shapes.tasks import StageStatus, TaskType
@@ -28,9 +29,37 @@ _PHASES: dict[TaskType, tuple[PhaseName, ...]] = {
     TaskType.SCRIPT: (PhaseName.SCRIPT,),
 }
 _SHOWING = frozenset(
-    {TaskState.PLANNING, TaskState.APPLYING, TaskState.RUNNING, TaskState.FAILED}
+    {
+        TaskState.AT_GATE,
+        TaskState.BLOCKED,
+        TaskState.PLANNING,
+        TaskState.APPLYING,
+        TaskState.RUNNING,
+        TaskState.FAILED,
+    }
 )
-_STAGE_ORDER = {stage: at for at, stage in enumerate(Stage)}
+_AFTER_PLAN = tuple(Stage(gate.value) for gate in AFTER_PLAN)
+_ORDER: dict[PhaseName, tuple[Stage, ...]] = {
+    PhaseName.PLAN: (
+        Stage(Gate.PRE_PLAN.value),
+        *EXPECTED[PhaseName.PLAN],
+        *_AFTER_PLAN,
+    ),
+    # an apply may stand at gates that its plan did not come to
+    PhaseName.APPLY: (
+        *_AFTER_PLAN,
+        Stage(Gate.PRE_APPLY.value),
+        *EXPECTED[PhaseName.APPLY],
+        Stage(Gate.POST_APPLY.value),
+    ),
+    PhaseName.SCRIPT: EXPECTED[PhaseName.SCRIPT],
+}
+_PLACE = {
+    (phase, stage): (at_phase, at)
+    for at_phase, (phase, stages) in enumerate(_ORDER.items())
+    for at, stage in enumerate(stages)
+}
+_LAST = (len(_ORDER), 0)
 _STATUS = {
     StageOutcome.COMPLETED: StageStatus.COMPLETED,
     StageOutcome.FAILED: StageStatus.FAILED,
@@ -47,13 +76,14 @@ def shown(task: Task, stored: Sequence[StageRecord]) -> list[StageRecord]:
                 known.setdefault(
                     (phase, stage), StageRecord(phase, stage, StageStatus.PENDING)
                 )
-    order = {phase: at for at, phase in enumerate(phases)}
+        for gate in task.gates:
+            phase, stage = phase_at(task, gate), Stage(gate.value)
+            known.setdefault(
+                (phase, stage), StageRecord(phase, stage, StageStatus.PENDING)
+            )
     return sorted(
         known.values(),
-        key=lambda record: (
-            order.get(record.phase, len(order)),
-            _STAGE_ORDER[record.stage],
-        ),
+        key=lambda record: _PLACE.get((record.phase, record.stage), _LAST),
     )
 
 

@@ -16,6 +16,7 @@ from sluice.tasks.claim_store import SqlClaims
 from sluice.tasks.model import (
     TERMINAL_STATES,
     ActionRecord,
+    Gate,
     LeaseRecord,
     StageRecord,
     Task,
@@ -113,6 +114,7 @@ class SqlTaskStore(SqlClaims):
             tasks.c.workspace_id.in_(workspace_ids),
             tasks.c.task_type != TaskType.PLAN.value,
             tasks.c.state.not_in(_TERMINAL),
+            tasks.c.gate.is_distinct_from(Gate.POST_APPLY.value),
         )
 
     async def leased_by(self, tx: Tx, agent_id: AgentId) -> list[Task]:
@@ -234,7 +236,9 @@ class SqlTaskStore(SqlClaims):
         """Forget the stages of a phase that will be done again."""
         await connection_of(tx).execute(
             task_stages.delete().where(
-                task_stages.c.task_id == task_id, task_stages.c.phase == phase.value
+                task_stages.c.task_id == task_id,
+                task_stages.c.phase == phase.value,
+                task_stages.c.stage.not_in([gate.value for gate in Gate]),
             )
         )
 

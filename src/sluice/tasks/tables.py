@@ -17,15 +17,16 @@ from sluice.db.engine import metadata
 from sluice.db.types import Json, UtcDateTime
 
 
-def _open_index(name: str, *columns: str) -> Index:
+def _open_index(name: str, *columns: str, also: str = "") -> Index:
     """An index of open tasks alone: however long the history, few are open."""
-    where = text("completed_at IS NULL")
+    where = text(f"completed_at IS NULL{also}")
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 # state: the lifecycle's own state (tasks/lifecycle.py); status: the public one, derived.
 # workspace_id: none for scripts. labels: canonical JSON of what a pool must have (`{}`: nothing).
 # sequence: order in the queue. version: compare-and-set. sealed_variables: run variables.
+# gates: where it has to stop. gate: where it stands or failed, or (queued) what comes first.
 # script_key: the registered script, of `script`. lease_*: the current lease. log_sealed: the log's `end` is in (what the loop looks for).
 tasks = Table(
     "tasks",
@@ -61,6 +62,9 @@ tasks = Table(
     Column("script_key", Text),
     Column("sealed_script", LargeBinary),
     Column("exit_code", Integer),
+    Column("gates", Json, nullable=False),
+    Column("gate", Text),
+    Column("gate_overridden", Boolean, nullable=False),
     Column("phase", Text),
     Column("lease_id", Text),
     Column("lease_agent_id", Text),
@@ -92,6 +96,10 @@ tasks = Table(
     # what claims look at
     _open_index("ix_tasks_open_sequence", "sequence"),
     _open_index("ix_tasks_open_workspace_id", "workspace_id", "sequence"),
+    # what is looked at each second for a first gate
+    _open_index(
+        "ix_tasks_open_gate", "state", "sequence", also=" AND gate IS NOT NULL"
+    ),
 )
 
 # every lease there was: where its part of the log begins, which state it started from

@@ -38,12 +38,7 @@ async def open_configuration(
     deps: TaskDeps, *, caller: TaskPrincipal
 ) -> AsyncIterator[bytes]:
     """The configuration archive in pieces."""
-    task = await _begun(deps, caller)
-    if task.configuration_version_id is None:
-        raise NotFoundError(f"{task.id} has no configuration.")
-    return await open_archive(
-        deps.configs, configuration_version_id=task.configuration_version_id
-    )
+    return await configuration_of(deps, task=await _begun(deps, caller))
 
 
 async def open_state(deps: TaskDeps, *, caller: TaskPrincipal) -> bytes | None:
@@ -156,7 +151,20 @@ async def _planning(deps: TaskDeps, caller: TaskPrincipal) -> Lease:
     return task.lease
 
 
-# --- what people read ----------------------------------------------------------
+# --- what people and reviewers read --------------------------------------------
+
+
+async def configuration_of(deps: TaskDeps, *, task: Task) -> AsyncIterator[bytes]:
+    """The task's configuration archive in pieces.
+
+    Raises:
+        NotFoundError: it has none.
+    """
+    if task.configuration_version_id is None:
+        raise NotFoundError(f"{task.id} has no configuration.")
+    return await open_archive(
+        deps.configs, configuration_version_id=task.configuration_version_id
+    )
 
 
 async def plan_json_of(deps: TaskDeps, *, task: Task) -> bytes:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from sluice.base.ids import TaskId
 from sluice.base.transactions import Tx
 from sluice.tasks.deps import TaskDeps
+from sluice.tasks.gate_actions import describe
 from sluice.tasks.model import Task
 from sluice.tasks.queue import ALIVE_SECONDS, WAITING, WaitFacts, waiting_reason
 
@@ -14,6 +15,7 @@ async def reasons(deps: TaskDeps, tx: Tx, tasks: Sequence[Task]) -> dict[TaskId,
     """Why each task stands where it stands: computed for those that wait, else as stored."""
     waiting = [task for task in tasks if task.state in WAITING]
     found = {task.id: task.reason for task in tasks}
+    found |= await describe(deps, tx, tasks)
     if not waiting:
         return found
     workspace_ids = sorted(

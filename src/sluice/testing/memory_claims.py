@@ -15,8 +15,8 @@ from sluice.base.ids import (
 )
 from sluice.base.transactions import Tx
 from sluice.tasks.matching import Holding, Overview, Wanted, Work, serves
-from sluice.tasks.model import LeaseRecord, Task
-from sluice.tasks.queue import claimable, next_phase
+from sluice.tasks.model import LeaseRecord, Task, TaskState
+from sluice.tasks.queue import claimable, has_turn, next_phase
 from sluice.tasks.rows import labels_of, labels_text
 from sluice.testing.memory import MemoryTransactions, reading, writing
 from sluice.wire.agent import PhaseName, Slots
@@ -98,6 +98,18 @@ class MemoryClaims:
         )
         return found[:limit]
 
+    async def before_gate(self, tx: Tx, *, limit: int) -> list[TaskId]:
+        """Queued tasks whose turn it is and that have a gate before their first phase."""
+        reading(tx)
+        found = []
+        for task in self._ordered(
+            lambda task: task.state is TaskState.QUEUED and task.gate is not None
+        ):
+            contenders, lock = await self._at_home(tx, task.workspace_id)
+            if has_turn(task, contenders, lock):
+                found.append(task.id)
+        return found[:limit]
+
     async def holdings(
         self, tx: Tx, agent_ids: Collection[AgentId]
     ) -> dict[AgentId, Holding]:
@@ -134,11 +146,7 @@ class MemoryClaims:
             return [], None
         workspace = await self._workspaces.get(tx, workspace_id)
         contenders = self._ordered(
-            lambda task: (
-                task.workspace_id == workspace_id
-                and task.needs_lock
-                and not task.terminal
-            )
+            lambda task: task.workspace_id == workspace_id and task.blocks_others
         )
         return contenders, workspace.lock if workspace else None
 

@@ -8,6 +8,7 @@ from sluice.base.errors import ConflictError
 from sluice.base.ids import AgentId, LeaseId, PoolId, TaskId, WorkspaceId
 from sluice.base.paging import Page
 from sluice.base.transactions import Tx
+from sluice.tasks.gates import GATE_STAGES
 from sluice.tasks.model import ActionRecord, LeaseRecord, StageRecord, Task, TaskState
 from sluice.tasks.ports import TaskFilter
 from sluice.testing.memory import MemoryTransactions, reading, writing
@@ -74,11 +75,7 @@ class MemoryTaskStore(MemoryClaims):
         """Tasks that hold or wait for these workspaces' locks, in queue order."""
         reading(tx)
         return self._ordered(
-            lambda task: (
-                task.workspace_id in workspace_ids
-                and task.needs_lock
-                and not task.terminal
-            )
+            lambda task: task.workspace_id in workspace_ids and task.blocks_others
         )
 
     async def leased_by(self, tx: Tx, agent_id: AgentId) -> list[Task]:
@@ -175,7 +172,8 @@ class MemoryTaskStore(MemoryClaims):
         """Forget the stages of a phase that will be done again."""
         writing(tx)
         for key in [key for key in self._stages if key[:2] == (task_id, phase)]:
-            del self._stages[key]
+            if key[2] not in GATE_STAGES:
+                del self._stages[key]
 
     async def stages(self, tx: Tx, task_id: TaskId) -> list[StageRecord]:
         """All stored stages of a task."""

@@ -128,7 +128,11 @@ class Task(Resource):
     """A task with its stages. ``reason`` says in words why it waits or how it ended.
 
     ``resolved_version`` is the version of the engine that made the plan, where it is known;
-    ``script`` and ``exit_code`` belong to scripts alone, which have no workspace.
+    ``script`` and ``exit_code`` belong to scripts alone, which have no workspace. ``gate`` is
+    the gate at which it stands or failed, and ``gates`` are all at which it stops;
+    ``blocked`` says that the answer there was no and a person may let it pass or discard it;
+    ``gate_overridden`` says that somebody let it pass there after it had failed, so that its
+    saved plan may be applied by a task of type `apply`.
     """
 
     id: str
@@ -160,6 +164,10 @@ class Task(Resource):
     can_discard: bool
     can_cancel: bool
     can_force_cancel: bool
+    gate: str | None = None
+    gates: list[str] = Field(default=[])
+    blocked: bool = False
+    gate_overridden: bool = False
     script: TaskScript | None = None
     exit_code: int | None = None
     resolved_version: str = ""

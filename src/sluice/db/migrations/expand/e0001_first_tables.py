@@ -301,6 +301,9 @@ def upgrade() -> None:
         sa.Column("script_key", sa.Text(), nullable=True),
         sa.Column("sealed_script", sa.LargeBinary(), nullable=True),
         sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("gates", Json, nullable=False),
+        sa.Column("gate", sa.Text(), nullable=True),
+        sa.Column("gate_overridden", sa.Boolean(), nullable=False),
         sa.Column("phase", sa.Text(), nullable=True),
         sa.Column("lease_id", sa.Text(), nullable=True),
         sa.Column("lease_agent_id", sa.Text(), nullable=True),
@@ -343,17 +346,26 @@ def upgrade() -> None:
     op.create_index(
         "ix_tasks_lease_expires_at", "tasks", ["lease_expires_at"], unique=False
     )
-    for name, columns in (
-        ("ix_tasks_open_sequence", ["sequence"]),
-        ("ix_tasks_open_workspace_id", ["workspace_id", "sequence"]),
+    for name, columns, where in (
+        (
+            "ix_tasks_open_gate",
+            ["state", "sequence"],
+            "completed_at IS NULL AND gate IS NOT NULL",
+        ),
+        ("ix_tasks_open_sequence", ["sequence"], "completed_at IS NULL"),
+        (
+            "ix_tasks_open_workspace_id",
+            ["workspace_id", "sequence"],
+            "completed_at IS NULL",
+        ),
     ):
         op.create_index(
             name,
             "tasks",
             columns,
             unique=False,
-            sqlite_where=sa.text("completed_at IS NULL"),
-            postgresql_where=sa.text("completed_at IS NULL"),
+            sqlite_where=sa.text(where),
+            postgresql_where=sa.text(where),
         )
     op.create_index(
         "ix_tasks_script_key_sequence",
