@@ -54,6 +54,17 @@ def test_after_rotation_old_values_open_and_new_ones_use_the_new_key() -> None:
     assert KeyRing([NEW]).open(rotated.seal(b"y", "a"), "a") == b"y"
 
 
+def test_what_is_sealed_anew_needs_no_former_key() -> None:
+    former = KeyRing([OLD]).seal(b"x", "a")
+    rotated = KeyRing([NEW, OLD])
+    assert not former.startswith(rotated.mark)
+    present = rotated.reseal(former, "a")
+    assert present.startswith(rotated.mark)
+    assert KeyRing([NEW]).open(present, "a") == b"x"
+    with pytest.raises(UnsealError, match="belong"):
+        rotated.reseal(former, "b")
+
+
 def test_a_missing_key_is_named_as_the_cause() -> None:
     sealed = KeyRing([OLD]).seal(b"x", "a")
     with pytest.raises(UnsealError, match="FORMER_ENCRYPTION_KEYS"):

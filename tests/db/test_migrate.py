@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -6,6 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
+from sluice.db import migrate
 from sluice.db.engine import Database, connection_of, open_database
 from sluice.db.migrate import (
     DatabaseUnusableError,
@@ -18,6 +20,10 @@ from sluice.db.migrate import (
 )
 from sluice.testing.processes import free_port
 from sluice.testing.schema import declared_tables
+
+FOLDER = Path(migrate.__file__).parent / "migrations"
+EXPAND = sorted(path.stem[:5] for path in (FOLDER / "expand").glob("e*.py"))
+CONTRACT = sorted(path.stem[:5] for path in (FOLDER / "contract").glob("c*.py"))
 
 
 @pytest.fixture
@@ -52,8 +58,25 @@ async def test_a_missing_column_would_be_noticed(
 
 
 async def test_upgrading_twice_changes_nothing(empty_database_url: str) -> None:
-    assert await upgrade(empty_database_url) == ["e0001", "c0001"]
+    done = await upgrade(empty_database_url)
+    assert in_order(done)
     assert await upgrade(empty_database_url) == []
+
+
+def in_order(done: list[str]) -> bool:
+    """Whether every migration is there once, each after those that it builds upon."""
+    halves = [[name for name in done if name[0] == letter] for letter in "ec"]
+    return (
+        halves == [EXPAND, CONTRACT]
+        and len(done) == len(EXPAND) + len(CONTRACT)
+        and done.index("e0001") < done.index("c0001")
+    )
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert EXPAND[:2] == ["e0001", "e0002"]
+    assert [f"e{number:04}" for number, _ in enumerate(EXPAND, 1)] == EXPAND
+    assert [f"c{number:04}" for number, _ in enumerate(CONTRACT, 1)] == CONTRACT
 
 
 async def test_two_at_once_run_each_migration_once(empty_database_url: str) -> None:
@@ -65,7 +88,9 @@ async def test_two_at_once_run_each_migration_once(empty_database_url: str) -> N
     async with anyio.create_task_group() as group:
         for _ in range(3):
             group.start_soon(one)
-    assert sorted(done, key=len) == [[], [], ["e0001", "c0001"]]
+    first, second, whole = sorted(done, key=len)
+    assert (first, second) == ([], [])
+    assert in_order(whole)
 
 
 async def test_the_server_needs_expand_and_not_contract(
@@ -73,17 +98,18 @@ async def test_the_server_needs_expand_and_not_contract(
 ) -> None:
     with pytest.raises(SchemaBehindError, match="sluice db upgrade"):
         await require_current(database)
-    assert await upgrade(empty_database_url, Half.EXPAND) == ["e0001"]
+    assert await upgrade(empty_database_url, Half.EXPAND) == EXPAND
     await require_current(database)
-    assert await pending(database) == ["c0001"]
-    assert await upgrade(empty_database_url, Half.CONTRACT) == ["c0001"]
+    assert await pending(database) == CONTRACT
+    assert await upgrade(empty_database_url, Half.CONTRACT) == CONTRACT
     assert await pending(database) == []
 
 
 async def test_contract_does_not_run_before_what_it_depends_on(
     empty_database_url: str,
 ) -> None:
-    await upgrade(empty_database_url, Half.CONTRACT)
+    assert await upgrade(empty_database_url, Half.CONTRACT) == CONTRACT
+    assert await upgrade(empty_database_url) == EXPAND[1:]
     assert await upgrade(empty_database_url) == []
 
 
@@ -92,7 +118,10 @@ async def test_a_database_from_the_future_is_refused(
 ) -> None:
     await upgrade(empty_database_url)
     async with database.write() as tx:
-        change = text("UPDATE alembic_version SET version_num = 'e9999'")
+        change = text(
+            "UPDATE alembic_version SET version_num = 'e9999'"
+            " WHERE version_num LIKE 'e%'"
+        )
         await connection_of(tx).execute(change)
     with pytest.raises(SchemaAheadError, match="e9999"):
         await require_current(database)

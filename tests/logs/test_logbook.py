@@ -147,6 +147,14 @@ async def test_the_servers_lines_begin_lines(
     ]
 
 
+async def test_a_note_moves_no_cursor(system: LogSystem, backing: LogBacking) -> None:
+    task_id = await new_log(system, backing)
+    async with backing.transactions.write() as tx:
+        await system.logs.note(tx, task_id, "a service said \x1b[2J\x9b1A\x07ok\r")
+    await system.logs.seal(task_id, "failed")
+    assert await read_text(system, task_id) == b"a service said  [2J 1A ok \n"
+
+
 async def test_a_note_is_undone_with_its_transaction(
     system: LogSystem, backing: LogBacking
 ) -> None:

@@ -12,6 +12,7 @@ from sluice.auth.model import (
     Organization,
     PoolPrincipal,
     Principal,
+    ResultPrincipal,
     StoredToken,
     TaskPrincipal,
     TokenKind,
@@ -195,6 +196,10 @@ def _me(principal: Principal) -> people_shapes.Me:
         case TaskPrincipal(task_id):
             return people_shapes.Me(
                 id=task_id, name=principal.actor, kind="task", admin=False
+            )
+        case ResultPrincipal(result_id):
+            return people_shapes.Me(
+                id=result_id, name=principal.actor, kind="run_task_result", admin=False
             )
         case _:
             assert_never(principal)

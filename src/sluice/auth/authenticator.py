@@ -7,12 +7,13 @@ from sluice.auth.jwt import TokenIssuer
 from sluice.auth.model import (
     PoolPrincipal,
     Principal,
+    ResultPrincipal,
     StoredToken,
     TaskPrincipal,
     TokenKind,
     UserPrincipal,
 )
-from sluice.auth.ports import AuthStore, TaskLeases
+from sluice.auth.ports import AuthStore, NoResults, ResultTokens, TaskLeases
 from sluice.auth.tokens import hash_secret, kind_of
 from sluice.base.clock import Clock
 from sluice.base.errors import UnauthorizedError
@@ -32,11 +33,14 @@ class Authenticator:
         issuer: TokenIssuer,
         leases: TaskLeases,
         clock: Clock,
+        *,
+        results: ResultTokens | None = None,
     ) -> None:
         self._transactions = transactions
         self._store = store
         self._issuer = issuer
         self._leases = leases
+        self._results = results or NoResults()
         self._clock = clock
 
     async def authenticate(self, bearer: str) -> Principal:
@@ -54,6 +58,17 @@ class Authenticator:
         if kind is not None:
             return await self._by_opaque(bearer)
         principal = self._issuer.verify(bearer)
+        await self._check_alive(principal, bearer)
+        return principal
+
+    async def _check_alive(self, principal: Principal, bearer: str) -> None:
+        if isinstance(principal, ResultPrincipal) and not await self._results.is_open(
+            principal.result_id, hash_secret(bearer)
+        ):
+            raise UnauthorizedError(
+                f"The token of {principal.result_id} is dead: its result is final, or"
+                " its task has ended."
+            )
         if isinstance(principal, TaskPrincipal) and not await self._leases.is_current(
             principal.task_id, principal.lease_id
         ):
@@ -61,7 +76,6 @@ class Authenticator:
                 f"The lease {principal.lease_id} of {principal.task_id} is over, "
                 "and its token with it; stop the phase."
             )
-        return principal
 
     async def _by_opaque(self, bearer: str) -> Principal:
         now = self._clock.now()

@@ -18,6 +18,7 @@ from typing_extensions import override
 from sluice.auth.model import (
     AgentPrincipal,
     Principal,
+    ResultPrincipal,
     TaskPrincipal,
     UserPrincipal,
 )
@@ -98,6 +99,10 @@ def _bind(principal: Principal) -> None:
         case TaskPrincipal():
             structlog.contextvars.bind_contextvars(
                 task_id=principal.task_id, lease_id=principal.lease_id
+            )
+        case ResultPrincipal():
+            structlog.contextvars.bind_contextvars(
+                task_id=principal.task_id, result_id=principal.result_id
             )
         case AgentPrincipal():
             structlog.contextvars.bind_contextvars(agent_id=principal.agent_id)

@@ -3,7 +3,7 @@
 Algorithm, issuer and audience are fixed; the signing key is derived from the master key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from joserfc import jwt
@@ -14,6 +14,7 @@ from sluice.auth.keyring import derive
 from sluice.auth.model import (
     AgentPrincipal,
     Principal,
+    ResultPrincipal,
     TaskPrincipal,
     User,
     UserPrincipal,
@@ -25,6 +26,7 @@ from sluice.base.ids import (
     LeaseId,
     OrganizationId,
     PoolId,
+    RunTaskResultId,
     TaskId,
     UserId,
     random_id,
@@ -68,6 +70,22 @@ class TokenIssuer:
         """A token for one phase of one task: ``(token, expires_at)``."""
         return self._issue("task", task_id, ttl, {"lease": lease_id, "org": org_id})
 
+    def result(
+        self, result: ResultPrincipal, *, issued_at: datetime, ttl: float
+    ) -> str:
+        """The token of one result of a run task.
+
+        The same arguments give the same token, so that a call that is repeated carries
+        what the first one carried.
+        """
+        claims = {
+            "jti": f"jti-{result.result_id}",
+            "task": result.task_id,
+            "org": result.organization_id,
+        }
+        token, _ = self._issue("result", result.result_id, ttl, claims, at=issued_at)
+        return token
+
     def verify(self, token: str) -> Principal:
         """The caller that a token stands for; a task's lease is not looked at here.
 
@@ -93,13 +111,25 @@ class TokenIssuer:
                     LeaseId(str(claims["lease"])),
                     OrganizationId(str(claims["org"])),
                 )
+            case "result":
+                return ResultPrincipal(
+                    RunTaskResultId(subject),
+                    TaskId(str(claims["task"])),
+                    OrganizationId(str(claims["org"])),
+                )
             case _:
                 raise UnauthorizedError("The token is of an unknown kind; sign in.")
 
     def _issue(
-        self, kind: str, subject: str, ttl: float, extra: dict[str, str | bool]
+        self,
+        kind: str,
+        subject: str,
+        ttl: float,
+        extra: Mapping[str, str | bool],
+        *,
+        at: datetime | None = None,
     ) -> tuple[str, datetime]:
-        now = self._clock.now().replace(microsecond=0)
+        now = (at or self._clock.now()).replace(microsecond=0)
         expires_at = now + timedelta(seconds=ttl)
         claims = {
             "iss": _ISSUER,

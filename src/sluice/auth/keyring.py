@@ -84,6 +84,11 @@ class KeyRing:
             self._ciphers[key_id] = AESGCM(derive(master, "sluice seal v1"))
         self._primary = _key_id(masters[0])
 
+    @property
+    def mark(self) -> bytes:
+        """The first byte of all that the present key seals; no former key has the same."""
+        return bytes([self._primary])
+
     def seal(self, plaintext: bytes, aad: str) -> bytes:
         """Encrypt; ``aad`` names the thing, e.g. ``variable:var-…``, and must match on open."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -112,6 +117,14 @@ class KeyRing:
                 f"The sealed bytes of {aad} are damaged or belong to something else; "
                 "restore them from a backup."
             ) from None
+
+    def reseal(self, sealed: bytes, aad: str) -> bytes:
+        """The same plaintext under the present key.
+
+        Raises:
+            UnsealError: it cannot be opened.
+        """
+        return self.seal(self.open(sealed, aad), aad)
 
 
 def _key_id(master: bytes) -> int:

@@ -9,6 +9,7 @@ from sluice.base.ids import (
     LeaseId,
     OrganizationId,
     PoolId,
+    RunTaskResultId,
     TaskId,
     TokenId,
     UserId,
@@ -90,7 +91,23 @@ class TaskPrincipal:
         return f"task {self.task_id}"
 
 
-Principal = UserPrincipal | PoolPrincipal | AgentPrincipal | TaskPrincipal
+@dataclass(frozen=True, slots=True)
+class ResultPrincipal:
+    """A service that answers at a gate, by the token of one result: reads that task alone."""
+
+    result_id: RunTaskResultId
+    task_id: TaskId
+    organization_id: OrganizationId
+
+    @property
+    def actor(self) -> str:
+        """How logs and records name this caller."""
+        return f"run task result {self.result_id}"
+
+
+Principal = (
+    UserPrincipal | PoolPrincipal | AgentPrincipal | TaskPrincipal | ResultPrincipal
+)
 
 
 class TokenKind(StrEnum):

@@ -7,13 +7,18 @@ from sluice.auth.model import (
     AgentPrincipal,
     PoolPrincipal,
     Principal,
+    ResultPrincipal,
     TaskPrincipal,
     UserPrincipal,
 )
 
 
 class Permission(StrEnum):
-    """What a route asks for. `PUBLIC` needs no caller at all."""
+    """What a route asks for. `PUBLIC` needs no caller at all.
+
+    `REVIEW` reads what a task would do, masked; `REVIEW_SECRETS` reads its plan and its
+    configuration in the clear. Both are what services at gates have, of their own task.
+    """
 
     PUBLIC = "public"
     WHOAMI = "whoami"
@@ -28,6 +33,8 @@ class Permission(StrEnum):
     TASK_DATA = "task_data"
     RUN_SCRIPT = "run_script"
     WRITE_RECORDS = "write_records"
+    REVIEW = "review"
+    REVIEW_SECRETS = "review_secrets"
 
 
 _USER = frozenset(
@@ -41,6 +48,8 @@ _USER = frozenset(
         Permission.ADMIN_WORKSPACE,
         Permission.RUN_SCRIPT,
         Permission.WRITE_RECORDS,
+        Permission.REVIEW,
+        Permission.REVIEW_SECRETS,
     }
 )
 _POOL = frozenset(
@@ -63,6 +72,14 @@ _TASK = frozenset(
         Permission.WRITE_RECORDS,
     }
 )
+_RESULT = frozenset(
+    {
+        Permission.PUBLIC,
+        Permission.WHOAMI,
+        Permission.REVIEW,
+        Permission.REVIEW_SECRETS,
+    }
+)
 
 
 def granted(principal: Principal) -> frozenset[Permission]:
@@ -78,5 +95,7 @@ def granted(principal: Principal) -> frozenset[Permission]:
             return _AGENT
         case TaskPrincipal():
             return _TASK
+        case ResultPrincipal():
+            return _RESULT
         case _:
             assert_never(principal)

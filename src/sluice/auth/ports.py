@@ -4,7 +4,14 @@ from datetime import datetime
 from typing import Protocol
 
 from sluice.auth.model import Organization, StoredToken, TokenKind, User
-from sluice.base.ids import LeaseId, OrganizationId, TaskId, TokenId, UserId
+from sluice.base.ids import (
+    LeaseId,
+    OrganizationId,
+    RunTaskResultId,
+    TaskId,
+    TokenId,
+    UserId,
+)
 from sluice.base.transactions import Tx
 
 
@@ -18,6 +25,22 @@ class TaskLeases(Protocol):
         ended, so that a repeated `finish` is answered and not refused.
         """
         ...
+
+
+class ResultTokens(Protocol):
+    """Knows whether the token of a run task's result still opens anything."""
+
+    async def is_open(self, result_id: RunTaskResultId, token_hash: str) -> bool:
+        """Whether the result waits for its service, and this is its token."""
+        ...
+
+
+class NoResults:
+    """`ResultTokens` where nothing answers at gates: no token opens anything."""
+
+    async def is_open(self, result_id: RunTaskResultId, token_hash: str) -> bool:
+        """Never."""
+        return False
 
 
 class AuthStore(Protocol):

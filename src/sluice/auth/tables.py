@@ -1,9 +1,18 @@
 """Tables of users, organizations and opaque tokens."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+)
 
 from sluice.db.engine import metadata
-from sluice.db.types import UtcDateTime
+from sluice.db.types import Json, UtcDateTime
 
 organizations = Table(
     "organizations",
@@ -36,4 +45,19 @@ tokens = Table(
     Column("expires_at", UtcDateTime),
     Column("last_used_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
+)
+
+# who did what to what; rows are never changed
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("organization_id", Text),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Json, nullable=False),
+    Index("ix_audit_entries_organization_id_number", "organization_id", "number"),
 )

@@ -16,6 +16,13 @@ StateVersionId = NewType("StateVersionId", str)
 ScriptId = NewType("ScriptId", str)
 TaskId = NewType("TaskId", str)
 LeaseId = NewType("LeaseId", str)
+RunTaskId = NewType("RunTaskId", str)
+WorkspaceRunTaskId = NewType("WorkspaceRunTaskId", str)
+RunTaskStageId = NewType("RunTaskStageId", str)
+RunTaskResultId = NewType("RunTaskResultId", str)
+RunTaskOutcomeId = NewType("RunTaskOutcomeId", str)
+AuditEntryId = NewType("AuditEntryId", str)
+PolicyId = NewType("PolicyId", str)
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _LENGTH = 16
@@ -98,6 +105,41 @@ def new_exec_id() -> AgentId:
 def new_lease_id() -> LeaseId:
     """An id for a lease."""
     return LeaseId(random_id("lease"))
+
+
+def new_run_task_id() -> RunTaskId:
+    """An id for a run task's definition."""
+    return RunTaskId(random_id("rt"))
+
+
+def new_workspace_run_task_id() -> WorkspaceRunTaskId:
+    """An id for a run task's attachment to a workspace."""
+    return WorkspaceRunTaskId(random_id("wrt"))
+
+
+def new_run_task_stage_id() -> RunTaskStageId:
+    """An id for a task's stage at which run tasks are asked."""
+    return RunTaskStageId(random_id("ts"))
+
+
+def new_run_task_result_id() -> RunTaskResultId:
+    """An id for what one run task says of one task."""
+    return RunTaskResultId(random_id("rtr"))
+
+
+def new_run_task_outcome_id() -> RunTaskOutcomeId:
+    """An id for one outcome of a result; services give outcomes names of their own."""
+    return RunTaskOutcomeId(random_id("rto"))
+
+
+def new_policy_id() -> PolicyId:
+    """An id for a policy."""
+    return PolicyId(random_id("pol"))
+
+
+def new_audit_entry_id() -> AuditEntryId:
+    """An id for an entry of the audit log."""
+    return AuditEntryId(random_id("audit"))
 
 
 def new_client_id() -> str:

@@ -8,7 +8,7 @@ deleted are found at the next start.
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,6 +22,7 @@ from sluice.base.errors import SluiceError
 from sluice.base.ids import TaskId
 from sluice.logs.archive import ArchiveError, ArchiveWriter, Footer
 from sluice.logs.history import PIECE_BYTES, DamagedLogError, History, LogView
+from sluice.logs.metrics import ArchiveMetrics
 from sluice.logs.model import LogRecord, day_of
 from sluice.logs.ports import BlobPort
 
@@ -45,6 +46,7 @@ class ArchiverParts:
         history: reads the rows, and the object back.
         blobs: where objects go.
         clock: tells what is old enough.
+        metrics: what is counted.
         spare_rows: whether rows go a log at a time (SQLite) or only with their whole day
             (PostgreSQL).
         scratch: directory for the file that is being made; None for the system's.
@@ -54,6 +56,7 @@ class ArchiverParts:
     history: History
     blobs: BlobPort
     clock: Clock
+    metrics: ArchiveMetrics
     spare_rows: bool
     scratch: Path | None = None
     after: timedelta = ARCHIVE_AFTER
@@ -85,6 +88,7 @@ class Archiver:
             ended = await parts.history.store.archivable(
                 tx, sealed_before=before, limit=LOGS_A_ROUND + len(self._retry)
             )
+        self._tell_oldest(ended)
         done = 0
         for record in ended:
             if self._retry.get(record.task_id, now) > now:
@@ -94,16 +98,24 @@ class Archiver:
                 await archive_log(parts, record)
             except (SluiceError, ArchiveError):
                 self._retry[record.task_id] = now + RETRY_AFTER.total_seconds()
+                parts.metrics.failed()
                 _logger.exception(
                     "a log could not be archived; its rows stay", task_id=record.task_id
                 )
                 continue
             self._retry.pop(record.task_id, None)
+            parts.metrics.archived()
             done += 1
         if now >= self._days_at:
             self._days_at = now + DAYS_SECONDS
             await self._drop_days()
         return done
+
+    def _tell_oldest(self, ended: Sequence[LogRecord]) -> None:
+        oldest = ended[0].sealed_at if ended else None
+        now = self.parts.clock.now()
+        waited = (now - (oldest or now)).total_seconds()
+        self.parts.metrics.oldest(waited)
 
     async def sweep(self) -> None:
         """Delete rows that an earlier run left behind."""

@@ -14,7 +14,7 @@ from sluice.logs.archiver import Archiver, ArchiverParts
 from sluice.logs.history import History
 from sluice.logs.logbook import LogParts, Logs
 from sluice.logs.loop import GroupCommit
-from sluice.logs.metrics import LogMetrics
+from sluice.logs.metrics import ArchiveMetrics, LogMetrics
 from sluice.logs.model import Unit
 from sluice.logs.ports import BlobPort, ChunkLane, LogStore
 from sluice.logs.ring import RingBudget
@@ -94,6 +94,7 @@ def assemble_logs(
             history,
             backing.blobs,
             clock,
+            ArchiveMetrics(registry),
             spare_rows=backing.spare_rows,
             scratch=scratch,
         )

@@ -24,6 +24,7 @@ from sluice.wire.chunk import Chunk, Kind, Source, event_chunk, placed
 from sluice.wire.events import End, Event, Note
 from sluice.wire.log_flow import Ack, Head, Offer, Verdict, answer, judge
 from sluice.wire.script_mark import SaidLine, ScriptMark
+from sluice.wire.texts import harmless
 
 LAST_LINE_WINDOW = 64 * 1024
 LAST_LINE_BYTES = 4 * 1024 * 1024
@@ -231,11 +232,13 @@ class Logs:
     ) -> None:
         """Append one line of the server; only while no agent holds a lease.
 
+        People and services have a word in some: of theirs no control character is written.
+
         Raises:
             ConflictError: the log has ended.
             NotFoundError: there is no such log.
         """
-        line = text.rstrip("\n").encode() + b"\n"
+        line = harmless(text).rstrip("\n").encode() + b"\n"
         await self.event(tx, task_id, Note(actor, error), line)
 
     async def event(self, tx: Tx, task_id: TaskId, event: Event, line: bytes) -> None:

@@ -1,8 +1,39 @@
-"""What is counted of live output (spec/1, "Metrics"), once a flush and not once a reader."""
+"""What is counted of live output (spec/1, "Metrics"), once a flush, and of archiving."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0)
+
+
+class ArchiveMetrics:
+    """How archiving keeps up with logs that end; the backlog is the whole database's."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._logs = Counter(
+            "sluice_log_archives_total",
+            "Logs that were moved into archived objects, or could not be this time.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._oldest = Gauge(
+            "sluice_log_archive_oldest_seconds",
+            "Time since the end of the oldest log that waits to be archived; 0 for none.",
+            registry=registry,
+        )
+        for outcome in ("archived", "failed"):
+            self._logs.labels(outcome)
+
+    def archived(self) -> None:
+        """A log lies in its object."""
+        self._logs.labels("archived").inc()
+
+    def failed(self) -> None:
+        """A log could not be archived, and will be tried again."""
+        self._logs.labels("failed").inc()
+
+    def oldest(self, seconds: float) -> None:
+        """The oldest log that waits has waited so long."""
+        self._oldest.set(max(seconds, 0.0))
 
 
 class LogMetrics:
