@@ -5,7 +5,7 @@ Terraform marks as sensitive never leave this module, not even where a provider 
 them at a place without a mark (`terraform_data.output` does).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -148,10 +148,7 @@ def read_plan(content: bytes) -> PlanJson:
     Raises:
         PlanJsonError: the bytes are no plan JSON.
     """
-    try:
-        plan = _decoder.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PlanJsonError(f"not a plan JSON: {error}") from error
+    plan = _decoded(content)
     managed = [item for item in plan.resource_changes if item.mode == "managed"]
     mask = _Mask(plan)
     return PlanJson(
@@ -169,6 +166,22 @@ def read_plan(content: bytes) -> PlanJson:
         ],
         has_changes=_has_changes(plan, managed),
     )
+
+
+def mask_of(content: bytes) -> Callable[[str], str]:
+    """What masks in a text the values that a plan marks as sensitive.
+
+    Raises:
+        PlanJsonError: the bytes are no plan JSON.
+    """
+    return _Mask(_decoded(content)).text
+
+
+def _decoded(content: bytes) -> _Plan:
+    try:
+        return _decoder.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PlanJsonError(f"not a plan JSON: {error}") from error
 
 
 def masked(value: object, sensitive: object) -> object:
@@ -218,12 +231,16 @@ class _Mask:
         """Masked, but what is not there at all (before a create) stays None."""
         return None if value is None else self._swept(masked(value, sensitive))
 
+    def text(self, text: str) -> str:
+        """A text without the marked values."""
+        for secret in self._secrets:
+            text = text.replace(secret, SENSITIVE)
+        return text
+
     def _swept(self, value: object) -> object:
         match value:
             case str():
-                for secret in self._secrets:
-                    value = value.replace(secret, SENSITIVE)
-                return value
+                return self.text(value)
             case dict():
                 return {key: self._swept(item) for key, item in value.items()}
             case list():
