@@ -40,6 +40,13 @@ help: ## Show this list
 	@$(UV) sync --quiet --frozen --all-extras --all-groups
 	@touch .venv/.runtime $@
 
+# Checkov has an environment of its own: it pins what ours needs newer.
+.checkov/.installed: .ci/checkov.txt | .venv/.dev
+	@rm -rf .checkov
+	@$(UV) venv --quiet --python $(BIN)/python .checkov
+	@$(UV) pip sync --quiet --require-hashes --python .checkov .ci/checkov.txt
+	@touch $@
+
 demo: .venv/.runtime ## Plan and apply examples/hello on a server and agent of its own, live
 	@command -v terraform >/dev/null || { \
 	  echo "make demo: terraform is not on PATH, and the demo runs the real one."; \
@@ -47,7 +54,7 @@ demo: .venv/.runtime ## Plan and apply examples/hello on a server and agent of i
 	  echo "      'sluice doctor' says what else this machine lacks."; exit 1; }
 	@$(BIN)/sluice up --data-dir $(DATA) --apply examples/hello $(if $(ONCE),--once)
 
-test: .venv/.dev ## Run all tests (they start their own PostgreSQL, Redis and S3)
+test: .venv/.dev .checkov/.installed ## Run all tests (they start their own PostgreSQL, Redis and S3)
 	@$(BIN)/pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
 lint: .venv/.dev ## Check style, types, import contracts and the docs
@@ -71,5 +78,5 @@ lock: $(filter .boot/%,$(UV)) ## Renew uv.lock from pyproject.toml
 	@$(UV) lock
 
 clean: ## Remove what the other targets made (not the demo's data: rm -r .sluice)
-	@rm -rf .venv .boot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@rm -rf .venv .boot .checkov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -36,6 +36,7 @@ class ScriptedServer:
         self.calls: list[tuple[str, str, Any]] = []
         self.opened: list[int] = []
         self.changes: list[dict[str, Any]] = []
+        self.late: dict[str, bytes] = {}
         self.websockets = True
         self._frames: list[tuple[int, bytes]] = []
         self._line = 0
@@ -50,6 +51,10 @@ class ScriptedServer:
         self._line += len(lines)
         rows = [(0, source, str(level), line) for line in lines]
         self._add(encode_frame(Batch(first, self._line + 1, rows)))
+
+    def has_workspace(self, name: str) -> None:
+        """A workspace is there already."""
+        self.workspaces.append(_workspace(name))
 
     def stage(self, name: str, status: Literal["begin", "end"]) -> None:
         """A stage marker."""
@@ -109,6 +114,20 @@ class ScriptedServer:
                 "summary": self.task["summary"] or {},
             },
         }
+        late = f"/tasks/{TASK}/late-output"
+        known[late] = [
+            {
+                "lease_id": lease_id,
+                "agent_id": "agent-1",
+                "agent_name": "builder",
+                "received_at": AT,
+                "bytes": len(content),
+                "lines": content.count(b"\n"),
+            }
+            for lease_id, content in self.late.items()
+        ]
+        if path.startswith(f"{late}/"):
+            return Response(self.late[path.removeprefix(f"{late}/")])
         if path not in known:
             detail = f"There is nothing at {path}."
             return JSONResponse({"code": "not_found", "detail": detail}, 404)

@@ -1,12 +1,15 @@
 """Nothing but colours gets from a task's output to a terminal."""
 
+import io
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.cli.ansi import Colours, coloured, last_state, plain
+from sluice.cli.ansi import Colours, coloured, last_state, plain, words
+from sluice.cli.console import Console
+from sluice.cli.settings import CliSettings
 
 RED, BOLD, OFF = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
@@ -98,3 +101,18 @@ def test_every_line_ends_with_colours_off(lines: list[str]) -> None:
         if found:
             last = found[-1][2:-1]
             assert last.strip("0;") == "" or last == "0"
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", "\x0b", "\x85", "\u2028"])
+def test_what_a_service_wrote_hides_nothing_before_it(end: str) -> None:
+    text = f"failed: scan (mandatory) failed: {end}success"
+    shown = "failed: scan (mandatory) failed:  success"
+    assert words(text) == shown
+    out, err = io.StringIO(), io.StringIO()
+    console = Console(out, err, settings=CliSettings())
+    console.facts([("Status", text)])
+    console.table(["STATUS", "NAME"], [[text, "x"]])
+    console.bad(text)
+    assert out.getvalue().count(shown) == 2
+    assert len(out.getvalue().splitlines()) == 3
+    assert "failed: scan (mandatory) failed:" in err.getvalue()

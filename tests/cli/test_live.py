@@ -159,6 +159,73 @@ def watching(script: ScriptedServer) -> None:
     script.say("aws_vpc.a: Creating...")
 
 
+REASON = "blocked at pre_apply: run task scan (mandatory) failed: 3 findings"
+
+
+def blocked(script: ScriptedServer) -> None:
+    """A task that a run task keeps from being applied."""
+    script.has_workspace("network")
+    script.stage("pre_apply", "begin")
+    script.is_now(
+        "running",
+        stage="pre_apply",
+        gate="pre_apply",
+        blocked=True,
+        reason=REASON,
+        can_discard=True,
+        can_cancel=True,
+    )
+
+
+def test_a_blocked_task_is_left_where_nobody_can_wait(
+    place: Place, script: ScriptedServer
+) -> None:
+    blocked(script)
+    done = place.run("apply", "--plan", TASK)
+    assert done.returncode == 3, done.stderr
+    assert REASON in done.stderr
+    assert f"sluice run-task override {TASK} NAME" in done.stderr
+    assert f"sluice task discard {TASK}" in done.stderr
+    assert done.stderr.count(REASON) == 1
+
+
+def test_what_may_be_done_about_a_blocked_task_is_shown_with_it(
+    place: Place, script: ScriptedServer
+) -> None:
+    blocked(script)
+    done = place.run("task", "show", TASK)
+    assert f"sluice run-task override {TASK} NAME" in done.stderr
+    assert f"sluice task discard {TASK}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"), [("post_plan", True), ("policy_check", False), (None, False)]
+)
+def test_what_a_run_task_stopped_says_where_its_findings_are(
+    place: Place, script: ScriptedServer, gate: str | None, told: bool
+) -> None:
+    script.end("failed")
+    script.is_now("failed", gate=gate, error="stopped")
+    done = place.run("logs", "-f", TASK)
+    assert done.returncode == 1
+    assert (f"sluice run-task results {TASK}" in done.stderr) is told
+
+
+def test_a_blocked_task_is_watched_on_a_terminal_until_it_goes_on(
+    place: Place, script: ScriptedServer
+) -> None:
+    blocked(script)
+    with place.terminal("apply", "--plan", TASK) as terminal:
+        terminal.expect("run task scan (mandatory) failed: 3 findings")
+        terminal.expect(f"`sluice run-task override {TASK} NAME --reason WHY`")
+        terminal.expect("blocked at pre apply")
+        script.stage("pre_apply", "end")
+        script.is_now("running", stage="applying", blocked=False)
+        apply_phase(script)
+        terminal.expect("✓ Applied")
+        assert terminal.wait() == 0
+
+
 def test_ctrl_c_explains_and_leaves_by_default(
     place: Place, script: ScriptedServer
 ) -> None:
@@ -330,6 +397,27 @@ def test_logs_of_a_running_task_end_at_its_last_line(
     assert f"sluice logs -f --from 3 {TASK}" in done.stderr
 
 
+def test_what_came_late_is_shown_apart_from_the_log(
+    place: Place, script: ScriptedServer
+) -> None:
+    watching(script)
+    nothing = place.run("logs", TASK, "--late")
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert "Nothing came late." in nothing.stderr
+    script.late = {"lease-1": b"one\ntwo\n", "lease-2": b"\x00three"}
+    done = place.run("logs", TASK, "--late")
+    assert done.returncode == 0
+    assert done.stdout.startswith("one\ntwo\n")
+    assert done.stdout.endswith("three")
+    assert "builder, received at" in done.stderr
+    assert "2 lines (lease-1)" in done.stderr
+    listed = json.loads(place.run("logs", TASK, "--late", "--json").stdout)
+    assert [kept["lease_id"] for kept in listed] == ["lease-1", "lease-2"]
+    mixed = place.run("logs", TASK, "--late", "--raw", "--from", "3")
+    assert mixed.returncode == 2
+    assert "leave out --from and --raw" in mixed.stderr
+
+
 def test_raw_writes_the_logs_bytes_and_nothing_else(
     place: Place, script: ScriptedServer
 ) -> None:
@@ -373,6 +461,46 @@ def test_the_status_line_shows_how_far_it_is(
         script.stage("applying", "end")
         script.end()
         assert terminal.wait() == 0
+
+
+def test_at_a_gate_it_says_what_is_waited_for(
+    place: Place, script: ScriptedServer
+) -> None:
+    script.stage("saving_plan", "begin")
+    script.stage("saving_plan", "end")
+    script.stage("post_plan", "begin")
+    script.is_now("running", stage="post_plan", reason="waits for run tasks: checkov")
+    with place.terminal("logs", "-f", TASK) as terminal:
+        terminal.expect("Waiting for run tasks: checkov")
+        terminal.expect("waiting at post plan")
+        script.stage("post_plan", "end")
+        script.stage("pre_apply", "begin")
+        script.is_now("running", stage="pre_apply", reason="waits for run tasks: ann")
+        terminal.expect("Waiting for run tasks: ann")
+        script.stage("pre_apply", "end")
+        script.end("success")
+        assert terminal.wait() == 0
+
+
+def test_a_plan_that_was_let_pass_at_its_gate_says_how_to_apply_it(
+    place: Place, script: ScriptedServer, configuration: Path
+) -> None:
+    place.run("apply", str(configuration), "--detach")
+    facts = {"stage": "post_plan", "reason": "failed: checkov", "gate": "post_plan"}
+    script.is_now("failed", **facts)
+    assert "let pass" not in place.run("task", "show", TASK).stderr
+    script.is_now("failed", **facts, gate_overridden=True)
+    shown = place.run("task", "show", TASK)
+    assert shown.returncode == 0
+    assert f"let pass at post_plan: `sluice apply --plan {TASK}`" in shown.stderr
+
+
+def test_a_cancel_after_the_apply_says_that_it_is_applied(
+    place: Place, script: ScriptedServer
+) -> None:
+    script.is_now("success", reason="applied")
+    done = place.run("task", "cancel", TASK)
+    assert f"{TASK} was applied before" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(

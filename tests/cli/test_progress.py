@@ -56,7 +56,20 @@ def test_the_status_line_has_the_numbers_that_are_known() -> None:
     assert shown == "apply 4/5 applying ▓▓▓░░░░░░░░░ 1/4 · 12s"
     assert describe(Progress(), elapsed="1s") == ""
     policy = Progress().began("policy_check")
-    assert describe(policy, elapsed="1s") == "plan policy check · 1s"
+    assert describe(policy, elapsed="1s") == "waiting at policy check · 1s"
+
+
+def test_a_gate_is_no_step_of_a_phase() -> None:
+    found = Progress().began("saving_plan").over("saving_plan").began("post_plan")
+    assert describe(found, elapsed="1s") == "waiting at post plan · 1s"
+    found = found.over("post_plan").began("pre_apply")
+    assert found.applying
+    found = found.over("pre_apply").began("fetching")
+    assert (found.step, found.steps) == (1, 5)
+    found = found.over("fetching").began("applying").over("applying")
+    assert describe(found.began("post_apply"), elapsed="2m") == (
+        "waiting at post apply · 2m"
+    )
 
 
 def test_the_bar_is_full_only_at_the_end() -> None:

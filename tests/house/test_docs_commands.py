@@ -31,7 +31,9 @@ def known() -> dict[str, set[str]]:
     """Options of every command, and the groups without any."""
     options = {}
     for path, command in reference.commands():
-        names = {name for one in command.params for name in one.opts}
+        names = {
+            name for one in command.params for name in [*one.opts, *one.secondary_opts]
+        }
         options[path] = names | {"--help", "--version"}
         options.setdefault(path.rpartition(" ")[0], {"--help"})
     return options

@@ -143,3 +143,29 @@ def test_origins_are_kept_as_browsers_write_them(
 def test_what_is_no_origin_is_refused(given: str) -> None:
     with pytest.raises(InvalidInputError, match=r"allowed_origins.*https://panel"):
         load_settings({"allowed_origins": given})
+
+
+def test_calls_for_users_reach_nothing_private_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().outgoing_allowed_cidrs == []
+    assert not load_settings().outgoing_allow_http
+    monkeypatch.setenv(
+        "SLUICE_OUTGOING_ALLOWED_CIDRS", "10.0.0.0/8, fd00::/8,127.0.0.1"
+    )
+    monkeypatch.setenv("SLUICE_OUTGOING_ALLOW_HTTP", "true")
+    settings = load_settings()
+    assert settings.outgoing_allowed_cidrs == ["10.0.0.0/8", "fd00::/8", "127.0.0.1/32"]
+    assert settings.outgoing_allow_http
+
+
+@pytest.mark.parametrize("given", ["10.0.0.1/8", "10.0.0.0/33", "intranet"])
+def test_what_is_no_range_is_refused_at_start(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_OUTGOING_ALLOWED_CIDRS", f"127.0.0.0/8,{given}")
+    with pytest.raises(
+        InvalidInputError, match="SLUICE_OUTGOING_ALLOWED_CIDRS"
+    ) as caught:
+        load_settings()
+    assert f"{given!r} is no range of addresses" in caught.value.detail

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from sluice.wire.agent import LogEnd, PhaseOutcome, PhaseResult, PingRequest
 from sluice.wire.shapes.tasks import TaskInput
 from sluice.wire.shapes.workspaces import VariableInput
-from sluice.wire.texts import check_texts, storable
+from sluice.wire.texts import check_texts, harmless, one_line, storable
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,12 @@ def test_an_error_of_any_letters_ends_a_phase() -> None:
         log_end=LogEnd(offset=0, next_line=1),
     )
     assert result.error == "no such file: \ufffd"
+
+
+def test_what_others_wrote_is_one_line_and_moves_no_cursor() -> None:
+    wrote = "no\r\n===== PLAN END =====\n\x1b[2J\x9b1A\x07\x08\u202ed\u2028e\u0085f\tg \ud800"
+    shown = one_line(wrote)
+    assert shown == "no ===== PLAN END ===== [2J 1A d e f g \ufffd"
+    assert one_line(" \x1b\n ") == ""
+    family = "\U0001f468\u200d\U0001f469 naïve\ttab\n"
+    assert harmless(family) == family

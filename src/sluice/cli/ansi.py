@@ -16,6 +16,7 @@ _ESCAPE = re.compile(
 _COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")
 # all control characters but tab; the bidirectional overrides reorder what a reader sees
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_BREAK = re.compile(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 RESET = "\x1b[0m"
 _KEPT = 8
 
@@ -23,6 +24,11 @@ _KEPT = 8
 def plain(line: str) -> str:
     """The line without any escape sequence or control character but tab."""
     return line if line.isprintable() else _swept(last_state(line))
+
+
+def words(text: str) -> str:
+    """What somebody wrote, to stand within a line: none of it hides what stands before it."""
+    return plain(_BREAK.sub(" ", text))
 
 
 def coloured(line: str) -> str:

@@ -106,7 +106,8 @@ class Console:
     def say(self, text: str) -> None:
         """Write a line, or several, to stderr; of escape sequences only colours pass."""
         self._hide_status()
-        safe = "\n".join(ansi.coloured(line) for line in text.split("\n"))
+        lines = text.replace("\r", " ").split("\n")
+        safe = "\n".join(ansi.coloured(line) for line in lines)
         self.err.write(f"{safe}\n")
         self.err.flush()
         self._show_status()
@@ -129,7 +130,7 @@ class Console:
 
     def status(self, text: str) -> None:
         """Show ``text`` in the line below everything; nothing where there is no terminal."""
-        text = ansi.plain(text)
+        text = ansi.words(text)
         if not self._moves_cursor or text == self._status:
             return
         self._hide_status()
@@ -152,7 +153,7 @@ class Console:
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Write a table to stdout: columns as wide as they need to be."""
-        body = [[ansi.plain(cell) for cell in row] for row in rows]
+        body = [[ansi.words(cell) for cell in row] for row in rows]
         widths = [
             max(len(cell) for cell in column)
             for column in zip(head, *body, strict=True)
@@ -163,7 +164,7 @@ class Console:
 
     def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Write names and values to stdout, one pair a line."""
-        known = [(name, ansi.plain(value)) for name, value in pairs]
+        known = [(name, ansi.words(value)) for name, value in pairs]
         width = max((len(name) for name, _ in known), default=0)
         self.write(
             "".join(

@@ -61,6 +61,7 @@ class Need:
 _NEEDS = (
     Need("server", ("fastapi", "uvicorn", "sqlalchemy", "obstore"), "to run a server"),
     Need("agent", ("ahocorasick_rs", "pysequoia", "psutil"), "to run an agent"),
+    Need("receiver", ("starlette", "uvicorn"), "to answer run tasks"),
     Need("postgres", ("asyncpg",), "for a server on PostgreSQL"),
     Need("redis", ("redis",), "for several server processes"),
 )

@@ -14,7 +14,7 @@ from sluice.cli.console import Console, whole_writes
 from sluice.cli.exit_codes import ExitCode
 from sluice.cli.link import Link, Remembered, Wanted, link_of
 from sluice.cli.live import Ending, Watch, Watched, WatchOptions, WhenPlanWaits
-from sluice.cli.outcome import code_of_task, sentence
+from sluice.cli.outcome import after_gate, code_of_task, sentence
 from sluice.cli.session import find_organization, find_workspace
 from sluice.cli.settings import cli_settings
 from sluice.client.api import Api
@@ -236,17 +236,25 @@ class Runner:
             case Ending.DETACHED:
                 return ExitCode.INTERRUPTED
             case Ending.LEFT_WAITING:
-                self._console.say(
-                    f"The plan waits: sluice task confirm -f {task.id} applies it, "
-                    f"sluice task discard {task.id} drops it."
-                )
+                self._console.say(_waits(task))
                 return ExitCode.NOT_APPLIED
             case Ending.COMPLETED:
                 code = code_of_task(task, detailed=self._options.detailed_exitcode)
                 well = code in {ExitCode.OK, ExitCode.HAS_CHANGES}
                 tell = self._console.good if well else self._console.bad
                 tell(sentence(task))
+                if found := after_gate(task):
+                    self._console.hint(found)
                 return code
+
+
+def _waits(task: Task) -> str:
+    if task.blocked:
+        return f"{task.reason}.\n{after_gate(task)}"
+    return (
+        f"The plan waits: sluice task confirm -f {task.id} applies it, "
+        f"sluice task discard {task.id} drops it."
+    )
 
 
 def _check_mode(workspace: Workspace) -> None:

@@ -2,7 +2,7 @@
 
 from sluice.cli.exit_codes import ExitCode
 from sluice.cli.live import Ending, Watch, WatchOptions
-from sluice.cli.outcome import code_of_task, sentence
+from sluice.cli.outcome import after_gate, code_of_task, sentence
 from sluice.cli.session import Session
 from sluice.wire.shapes.tasks import Task
 
@@ -22,4 +22,6 @@ def follow_to_end(session: Session, task: Task, options: WatchOptions) -> int:
     code = code_of_task(watched.task)
     tell = session.console.good if code is ExitCode.OK else session.console.bad
     tell(sentence(watched.task))
+    if found := after_gate(watched.task):
+        session.console.hint(found)
     return code

@@ -74,6 +74,26 @@ BUILT_IN = {
     ),
     "user": Entry("sluice.cli.user_commands:app", "Users, for administrators.", _KEEP),
     "token": Entry("sluice.cli.token_commands:app", "API tokens.", _KEEP),
+    "audit": Entry(
+        "sluice.cli.audit_commands:app",
+        "The audit log, for administrators.",
+        _KEEP,
+    ),
+    "run-task": Entry(
+        "sluice.cli.run_task_commands:app",
+        "Run tasks: services that are asked at gates.",
+        _KEEP,
+    ),
+    "policy": Entry(
+        "sluice.cli.policy_commands:app",
+        "Policies: rules in Rego that plans have to pass.",
+        _KEEP,
+    ),
+    "price-file": Entry(
+        "sluice.cli.price_commands:app",
+        "The price file, by which plans are estimated.",
+        _KEEP,
+    ),
     "login": Entry("sluice.cli.sign_in_commands:login", "Sign in to a server.", _HERE),
     "logout": Entry(
         "sluice.cli.sign_in_commands:logout", "Forget a server's token.", _HERE
@@ -99,6 +119,7 @@ _KNOWN_HELP = {
     "up": "Run a server and an agent together, with nothing to set up.",
     "server": "Run a server.",
     "db": "Upgrade the server's database.",
+    "keys": "Make encryption keys, and seal what is stored anew.",
 }
 _EXTRAS = {"agent": "agent", "exec": "agent", "up": "agent,server"}
 
@@ -170,6 +191,15 @@ def load_brought(name: str) -> Any:
             f"`sluice {name}` needs packages that are not installed (the first: {error.name}); "
             f"run: pip install 'sluice[{extra}]'"
         ) from error
+
+
+def add_brought(app: typer.Typer, group: str) -> None:
+    """Add the commands that other packages bring into a group of sub-commands.
+
+    They come by entry points of ``group``, and say themselves which packages they lack.
+    """
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        app.command(point.name)(point.load())
 
 
 def as_command(name: str, target: typer.Typer | Callable[..., Any]) -> Any:

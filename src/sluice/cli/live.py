@@ -10,12 +10,19 @@ from sluice.cli import ansi, words
 from sluice.cli.approval import Answer, Approval
 from sluice.cli.console import Console
 from sluice.cli.keyboard import Interrupts, ask
+from sluice.cli.outcome import after_gate
 from sluice.cli.printer import Printer
-from sluice.cli.progress import Progress, describe
+from sluice.cli.progress import GATES, Progress, describe
 from sluice.cli.pump import FramePump, TaskPoll
 from sluice.client.api import Api
 from sluice.client.stream import Link, LinkEvent
-from sluice.wire.shapes.tasks import TERMINAL, PlanSummary, Task, TaskStatus
+from sluice.wire.shapes.tasks import (
+    TERMINAL,
+    PlanSummary,
+    Task,
+    TaskStatus,
+    TaskType,
+)
 from sluice.wire.stream import Batch, Completed, Frame, StageMarker
 
 _TICK = 0.1
@@ -81,7 +88,9 @@ class Watch:
         self._interrupts = Interrupts()
         self._poll = TaskPoll(api, task)
         self._pump = FramePump(api, task.id, options.after)
-        self._progress = Progress(total=_operations(task.summary))
+        self._progress = Progress(
+            total=_operations(task.summary), applying=task.task_type is TaskType.APPLY
+        )
         self._stage_since = self._heard_at = clock.monotonic()
         self._handled = 0
         self._said = ""
@@ -121,9 +130,12 @@ class Watch:
         if self._interrupts.count > self._handled and self._leaves():
             return Ending.DETACHED
         task = self._poll.latest
-        self._poll.seconds = 5.0 if self._progress.stage else 1.0
+        works = self._progress.stage and self._progress.stage not in GATES
+        self._poll.seconds = 5.0 if works else 1.0
         if quiet and self._plan_waits(task):
             return self._decide(task)
+        if quiet and self._leaves_blocked(task):
+            return Ending.LEFT_WAITING
         if self._endless(task):
             self._console.warn(
                 f"the task has ended ({task.status}), but the end of its output did not arrive."
@@ -167,9 +179,12 @@ class Watch:
     def _tell(self, task: Task) -> None:
         """Say why the task waits, and keep the status line true."""
         waits = task.status is TaskStatus.PENDING and not self._progress.stage
-        if waits and task.reason and task.reason != self._said:
+        at_gate = self._progress.stage in GATES and task.stage == self._progress.stage
+        if task.blocked and self._options.when_plan_waits is WhenPlanWaits.LEAVE:
+            self._said = task.reason  # whoever leaves says it
+        if (waits or at_gate) and task.reason and task.reason != self._said:
             self._said = task.reason
-            self._console.hint(f"Waiting: {task.reason}")
+            self._console.hint(_waiting(task))
         seconds = self._clock.monotonic() - self._stage_since
         elapsed = words.elapsed(seconds)
         if self._link:
@@ -177,7 +192,9 @@ class Watch:
         elif waits:
             self._console.status(f"waiting · {elapsed}")
         else:
-            self._console.status(describe(self._progress, elapsed=elapsed))
+            now = describe(self._progress, elapsed=elapsed)
+            said = now.replace("waiting", "blocked", 1) if task.blocked else now
+            self._console.status(said)
 
     def _plan_waits(self, task: Task) -> bool:
         """Whether the plan waits for confirmation and all of its output is shown."""
@@ -187,6 +204,14 @@ class Watch:
             return False
         silence = self._clock.monotonic() - self._heard_at
         return silence > _QUIET_SECONDS and not self._progress.stage
+
+    def _leaves_blocked(self, task: Task) -> bool:
+        """Whether nobody is here who could wait for somebody to let the task pass."""
+        waits = self._options.when_plan_waits
+        silence = self._clock.monotonic() - self._heard_at
+        return (
+            task.blocked and waits is WhenPlanWaits.LEAVE and silence > _QUIET_SECONDS
+        )
 
     def _decide(self, task: Task) -> Ending | None:
         if self._options.when_plan_waits is WhenPlanWaits.LEAVE:
@@ -285,3 +310,12 @@ def _where(task: Task) -> str:
     if task.stage:
         return f"it is in {task.stage.replace('_', ' ')} now"
     return task.reason or f"it is {task.status.replace('_', ' ')} now"
+
+
+def _waiting(task: Task) -> str:
+    """Why the task waits, and what a person may do about it."""
+    if task.blocked:
+        return f"{task.reason[0].upper()}{task.reason[1:]}.\n{after_gate(task)}"
+    if task.reason.startswith("waits for "):
+        return f"Waiting{task.reason.removeprefix('waits')}"
+    return f"Waiting: {task.reason}"

@@ -2,6 +2,7 @@
 
 from sluice.cli import words
 from sluice.cli.exit_codes import ExitCode
+from sluice.wire.run_task import RunTaskStage
 from sluice.wire.shapes.tasks import Task, TaskStatus, TaskType
 
 _CODES = {
@@ -27,6 +28,20 @@ def sentence(task: Task) -> str:
     """How the task ended, with what it did or why not, and how long it took."""
     took = f" · {words.duration(task.duration)}" if task.duration is not None else ""
     return f"{_ending(task).rstrip('.')}{took}"
+
+
+def after_gate(task: Task) -> str:
+    """What a person may do about a task that was stopped at a gate; empty for others."""
+    if task.blocked:
+        return (
+            f"`sluice run-task results {task.id}` shows what was found; `sluice run-task"
+            f" override {task.id} NAME --reason WHY` lets it pass, `sluice task discard"
+            f" {task.id}` drops it."
+        )
+    failed = task.status is TaskStatus.FAILED and not task.gate_overridden
+    if failed and task.gate in {*RunTaskStage}:
+        return f"`sluice run-task results {task.id}` shows what was found."
+    return ""
 
 
 def _ending(task: Task) -> str:

@@ -21,6 +21,17 @@ APPLY_STAGES = (
     Stage.APPLYING,
     Stage.SAVING_STATE,
 )
+GATES = frozenset(
+    {
+        Stage.PRE_PLAN,
+        Stage.COST_ESTIMATION,
+        Stage.POST_PLAN,
+        Stage.POLICY_CHECK,
+        Stage.PRE_APPLY,
+        Stage.POST_APPLY,
+    }
+)
+"""Stages in which nobody works on the task: it waits for answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Progress:
             # fetching and init come again: the apply phase has begun
             applying = True
         stages = APPLY_STAGES if applying else PLAN_STAGES
-        step = [*stages].index(Stage(stage)) + 1 if stage in stages else self.step
+        step = [*stages].index(Stage(stage)) + 1 if stage in stages else 0
         return replace(self, stage=stage, step=step, applying=applying)
 
     def over(self, stage: str) -> "Progress":
@@ -95,6 +106,8 @@ def describe(progress: Progress, *, elapsed: str) -> str:
         return ""
     phase = "apply" if progress.applying else "plan"
     head = f"{phase} {progress.step}/{progress.steps}" if progress.step else phase
+    if progress.stage in GATES:
+        head = "waiting at"
     parts = [f"{head} {stage_name(progress.stage)}"]
     if progress.stage == Stage.APPLYING and progress.total:
         shown = bar(progress.done, progress.total)

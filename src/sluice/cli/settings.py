@@ -48,6 +48,20 @@ def data_directory(environ: Mapping[str, str] | None = None) -> str | None:
     return (os.environ if environ is None else environ).get("SLUICE_DATA_DIR")
 
 
+def secret_of_variable(name: str, environ: Mapping[str, str] | None = None) -> str:
+    """The secret in the environment variable of this name.
+
+    Raises:
+        InvalidInputError: it is not set, or empty.
+    """
+    secret = (os.environ if environ is None else environ).get(name, "")
+    if not secret:
+        raise InvalidInputError(
+            f"The environment variable {name} is not set, or empty."
+        )
+    return secret
+
+
 def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
     """Whether a shell asks for completions instead of running a command."""
     return "_SLUICE_COMPLETE" in (os.environ if environ is None else environ)

@@ -11,6 +11,8 @@ from sluice.cli.following import follow_to_end
 from sluice.cli.groups import new_group
 from sluice.cli.live import WatchOptions
 from sluice.cli.options import takes_records
+from sluice.cli.outcome import after_gate
+from sluice.cli.progress import GATES, stage_name
 from sluice.cli.session import (
     InOrganization,
     Session,
@@ -95,12 +97,19 @@ def _row(item: TaskRow, now: datetime) -> list[str]:
     return [
         item.id,
         words.task_type(item.task_type, item.options),
-        item.status.replace("_", " "),
+        _standing(item),
         words.short_summary(item.summary),
         words.duration(item.duration),
         item.created_by,
         words.ago(item.created_at, now),
     ]
+
+
+def _standing(item: TaskRow) -> str:
+    """The task's status, with the gate at which it stands."""
+    text = item.status.replace("_", " ")
+    at_gate = item.status not in TERMINAL and item.stage in GATES
+    return f"{text}, {stage_name(item.stage)}" if at_gate and item.stage else text
 
 
 def _belongs_to(item: TaskRow, names: dict[str, str]) -> str:
@@ -186,6 +195,8 @@ def cancel(
         text = f"Cancel of {task} requested."
     if changed.status is TaskStatus.CANCELED:
         text = f"Canceled {task}."
+    if changed.status is TaskStatus.SUCCESS:
+        text = f"{task} was applied before; nobody is waited for any more."
     return _decided(session, changed, text, follow=follow)
 
 
@@ -257,5 +268,11 @@ def _next_steps(task: Task, session: Session) -> None:
         session.console.hint(
             f"\n`sluice task confirm {task.id}` applies it, `sluice task discard {task.id}` drops it."
         )
+    elif found := after_gate(task):
+        session.console.hint(f"\n{found}")
     elif task.status not in TERMINAL:
         session.console.hint(f"\n`sluice logs -f {task.id}` follows it.")
+    elif task.gate_overridden:
+        session.console.hint(
+            f"\nIt was let pass at {task.gate}: `sluice apply --plan {task.id}` applies its plan."
+        )

@@ -3,12 +3,16 @@
 from types import TracebackType
 from typing import Self
 
+from sluice.client.audit_api import AuditApi
+from sluice.client.gates_api import PoliciesApi, PricesApi
 from sluice.client.people_api import (
     AuthApi,
     OrganizationsApi,
     UsersApi,
 )
 from sluice.client.pools_api import AgentsApi, PoolsApi
+from sluice.client.run_task_results_api import RunTaskResultsApi
+from sluice.client.run_tasks_api import RunTasksApi, WorkspaceRunTasksApi
 from sluice.client.scripts_api import ScriptsApi
 from sluice.client.tasks_api import LogsApi, TasksApi
 from sluice.client.transport import Transport
@@ -38,6 +42,7 @@ class Api:
         self.transport = transport
         self.auth = AuthApi(transport)
         self.users = UsersApi(transport)
+        self.audit = AuditApi(transport)
         self.organizations = OrganizationsApi(transport)
         self.pools = PoolsApi(transport)
         self.agents = AgentsApi(transport)
@@ -48,6 +53,11 @@ class Api:
         self.tasks = TasksApi(transport)
         self.logs = LogsApi(transport, self.tasks)
         self.scripts = ScriptsApi(transport)
+        self.run_tasks = RunTasksApi(transport)
+        self.policies = PoliciesApi(transport)
+        self.prices = PricesApi(transport)
+        self.workspace_run_tasks = WorkspaceRunTasksApi(transport)
+        self.run_task_results = RunTaskResultsApi(transport)
 
     @property
     def url(self) -> str:

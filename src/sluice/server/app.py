@@ -15,11 +15,13 @@ from sluice import __version__
 from sluice.agents.api import build_router as agents_router
 from sluice.agents.log_api import build_upload_routes, upload_deps
 from sluice.auth.api import build_router as auth_router
+from sluice.auth.audit_api import build_router as audit_router
 from sluice.auth.guard import deny_by_default, guarded, include
 from sluice.auth.openapi import openapi_document
 from sluice.auth.policy import Permission
 from sluice.base.errors import UnavailableError
 from sluice.configs.api import build_router as configs_router
+from sluice.costs.api import build_router as costs_router
 from sluice.edge.bodies import BodyCap
 from sluice.edge.cors import CrossOrigin
 from sluice.edge.described import Content, Described
@@ -29,6 +31,10 @@ from sluice.edge.problems import install_problem_handlers, problem_of
 from sluice.edge.requests import RefuseNul, RequestMetrics, RequestScope
 from sluice.edge.stopping import EndLongPolls, Stopping
 from sluice.edge.upgrade import CheckUpgrades
+from sluice.policies.api import build_router as policies_router
+from sluice.runtasks.api import build_router as run_tasks_router
+from sluice.runtasks.callback_api import build_callback_routes
+from sluice.runtasks.results_api import build_results_router
 from sluice.scripts.api import build_router as scripts_router
 from sluice.scripts.embed import build_embed_routes
 from sluice.scripts.log_api import (
@@ -45,6 +51,7 @@ from sluice.tasks.exec_api import build_router as exec_router
 from sluice.tasks.late_api import build_router as late_output_router
 from sluice.tasks.log_api import build_log_routes
 from sluice.tasks.log_facts import log_api_deps
+from sluice.tasks.review_api import build_router as review_router
 from sluice.tasks.viewers import StreamLimits
 from sluice.workspaces.api import build_router as workspaces_router
 
@@ -66,6 +73,7 @@ def build_app(parts: Parts, concepts: Concepts, stopping: Stopping) -> FastAPI:
     for router in _routers(concepts):
         include(app, router)
     app.router.routes.extend(_log_routes(parts, concepts))
+    app.router.routes.extend(build_callback_routes(concepts.asking))
     app.router.routes.extend(_operations(parts, stopping))
     app.router.routes.extend(_openapi(app))
     closed = deny_by_default(app.router.routes)
@@ -78,15 +86,21 @@ def build_app(parts: Parts, concepts: Concepts, stopping: Stopping) -> FastAPI:
 def _routers(concepts: Concepts) -> Sequence[APIRouter]:
     return (
         auth_router(concepts.auth),
+        audit_router(concepts.audit),
         workspaces_router(concepts.workspaces),
         configs_router(concepts.configs),
         state_router(concepts.states),
         tasks_router(concepts.tasks),
         task_data_router(concepts.tasks),
+        review_router(concepts.tasks),
         exec_router(concepts.tasks),
         late_output_router(concepts.tasks),
         agents_router(concepts.agents),
         scripts_router(concepts.scripts),
+        run_tasks_router(concepts.run_tasks),
+        build_results_router(concepts.asking),
+        policies_router(concepts.policies),
+        costs_router(concepts.costs),
     )
 
 

@@ -6,16 +6,34 @@ from sluice.agents.actions import AgentDeps
 from sluice.agents.dispatcher import Dispatcher
 from sluice.agents.store import SqlAgentStore
 from sluice.auth.actions import AuthDeps
+from sluice.auth.audit_api import AuditDeps
+from sluice.auth.audit_store import SqlAuditLog
 from sluice.auth.authenticator import Authenticator
 from sluice.auth.store import SqlAuthStore
 from sluice.configs.actions import ConfigDeps
 from sluice.configs.belongings import ConfigurationBelongings
 from sluice.configs.store import SqlConfigurationStore
+from sluice.costs.deps import CostDeps
 from sluice.logs.assembly import LogSystem, assemble_logs, database_backing
 from sluice.logs.store import SqlLogStore
+from sluice.policies.deps import PolicyDeps
+from sluice.runtasks.actions import RunTaskDeps
+from sluice.runtasks.belongings import AttachmentBelongings
+from sluice.runtasks.deps import AskingDeps
+from sluice.runtasks.keeper import RunTaskKeeper
+from sluice.runtasks.metrics import RunTaskMetrics
+from sluice.runtasks.result_store import SqlResultStore
+from sluice.runtasks.result_tokens import OpenResults
+from sluice.runtasks.store import SqlRunTaskStore
 from sluice.scripts.actions import ScriptDeps
 from sluice.scripts.retention import RetentionDeps, RetentionMetrics
 from sluice.scripts.store import SqlScriptStore
+from sluice.server.judging import (
+    JudgingStores,
+    cost_deps,
+    judging_keepers,
+    policy_deps,
+)
 from sluice.server.parts import Parts
 from sluice.state.actions import StateDeps
 from sluice.state.belongings import StateBelongings
@@ -35,6 +53,7 @@ class Stores:
     """The SQL stores; they hold nothing but what they know of the tables."""
 
     auth: SqlAuthStore
+    audit: SqlAuditLog
     workspaces: SqlWorkspaceStore
     variables: SqlVariableStore
     configs: SqlConfigurationStore
@@ -44,6 +63,8 @@ class Stores:
     late: SqlLateOutputStore
     agents: SqlAgentStore
     scripts: SqlScriptStore
+    run_tasks: SqlRunTaskStore
+    results: SqlResultStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +73,7 @@ class Concepts:
 
     authenticator: Authenticator
     auth: AuthDeps
+    audit: AuditDeps
     workspaces: WorkspaceDeps
     configs: ConfigDeps
     states: StateDeps
@@ -59,6 +81,10 @@ class Concepts:
     tasks: TaskDeps
     agents: AgentDeps
     scripts: ScriptDeps
+    run_tasks: RunTaskDeps
+    asking: AskingDeps
+    policies: PolicyDeps
+    costs: CostDeps
     retention: RetentionDeps
 
 
@@ -76,6 +102,8 @@ def build_concepts(parts: Parts) -> Concepts:
         registry=parts.registry,
         scratch=parts.scratch,
     )
+    asked = RunTaskMetrics(parts.registry)
+    judging = JudgingStores()
     tasks = TaskDeps(
         transactions=parts.database,
         store=stores.tasks,
@@ -90,6 +118,10 @@ def build_concepts(parts: Parts) -> Concepts:
         states=states,
         hub=parts.hub,
         clock=parts.clock,
+        keepers=(
+            RunTaskKeeper(stores.run_tasks, stores.results, parts.clock, asked),
+            *judging_keepers(parts, judging),
+        ),
         lease_seconds=parts.settings.lease_seconds,
         lost_script_seconds=parts.settings.lost_script_seconds,
     )
@@ -106,6 +138,7 @@ def build_concepts(parts: Parts) -> Concepts:
     return Concepts(
         authenticator=_authenticator(parts, stores),
         auth=auth,
+        audit=AuditDeps(auth, stores.audit),
         workspaces=workspaces,
         configs=configs,
         states=states,
@@ -113,6 +146,10 @@ def build_concepts(parts: Parts) -> Concepts:
         tasks=tasks,
         agents=agents,
         scripts=_scripts(parts, stores, auth, tasks),
+        run_tasks=_run_tasks(parts, stores, auth),
+        asking=_asking(parts, stores, tasks, asked),
+        policies=policy_deps(parts, judging, auth, tasks),
+        costs=cost_deps(parts, judging, auth, tasks),
         retention=_retention(parts, stores),
     )
 
@@ -120,6 +157,7 @@ def build_concepts(parts: Parts) -> Concepts:
 def _stores() -> Stores:
     return Stores(
         auth=SqlAuthStore(),
+        audit=SqlAuditLog(),
         workspaces=SqlWorkspaceStore(),
         variables=SqlVariableStore(),
         configs=SqlConfigurationStore(),
@@ -129,12 +167,20 @@ def _stores() -> Stores:
         late=SqlLateOutputStore(),
         agents=SqlAgentStore(),
         scripts=SqlScriptStore(),
+        run_tasks=SqlRunTaskStore(),
+        results=SqlResultStore(),
     )
 
 
 def _authenticator(parts: Parts, stores: Stores) -> Authenticator:
-    leases = CurrentLeases(parts.database, stores.tasks, parts.clock)
-    return Authenticator(parts.database, stores.auth, parts.issuer, leases, parts.clock)
+    return Authenticator(
+        parts.database,
+        stores.auth,
+        parts.issuer,
+        CurrentLeases(parts.database, stores.tasks, parts.clock),
+        parts.clock,
+        results=OpenResults(parts.database, stores.results, parts.clock),
+    )
 
 
 def _workspaces(parts: Parts, stores: Stores) -> WorkspaceDeps:
@@ -151,6 +197,7 @@ def _workspaces(parts: Parts, stores: Stores) -> WorkspaceDeps:
             tasks,
             StateBelongings(stores.states),
             ConfigurationBelongings(stores.configs),
+            AttachmentBelongings(stores.run_tasks),
         ),
         blobs=parts.blobs,
         keyring=parts.keyring,
@@ -170,6 +217,37 @@ def _scripts(
         pools=stores.agents,
         keyring=parts.keyring,
         clock=parts.clock,
+    )
+
+
+def _run_tasks(parts: Parts, stores: Stores, auth: AuthDeps) -> RunTaskDeps:
+    return RunTaskDeps(
+        transactions=parts.database,
+        store=stores.run_tasks,
+        auth=auth,
+        workspaces=stores.workspaces,
+        audit=stores.audit,
+        endpoints=parts.outgoing,
+        public_url=parts.settings.resolved_public_url,
+        keyring=parts.keyring,
+        clock=parts.clock,
+    )
+
+
+def _asking(
+    parts: Parts, stores: Stores, tasks: TaskDeps, metrics: RunTaskMetrics
+) -> AskingDeps:
+    return AskingDeps(
+        tasks=tasks,
+        definitions=stores.run_tasks,
+        store=stores.results,
+        tokens=parts.issuer,
+        sender=parts.outgoing,
+        keyring=parts.keyring,
+        audit=stores.audit,
+        metrics=metrics,
+        public_url=parts.settings.resolved_public_url,
+        calls_at_once=parts.settings.run_task_calls_at_once,
     )
 
 

@@ -17,6 +17,7 @@ from sluice.blobs.store import Blobs, S3Settings, open_local_blobs, open_s3_blob
 from sluice.db.engine import Database, connection_of, open_database
 from sluice.db.migrate import require_current, upgrade_database
 from sluice.edge.metrics import new_registry
+from sluice.edge.outgoing import Outgoing
 from sluice.events.hub import Hub
 from sluice.server.keys import KEY_FILE, master_keys
 from sluice.server.settings import ServerSettings
@@ -50,6 +51,7 @@ class Parts:
     hub: Hub
     relay: Relay | None
     registry: CollectorRegistry
+    outgoing: Outgoing
 
     @property
     def scratch(self) -> Path:
@@ -67,6 +69,7 @@ class Parts:
 
     async def close(self) -> None:
         """Close what holds connections."""
+        await self.outgoing.close()
         await self.database.close()
 
 
@@ -97,6 +100,11 @@ def open_parts(settings: ServerSettings, *, clock: Clock | None = None) -> Parts
         hub=hub,
         relay=_open_relay(hub, settings.redis_url),
         registry=new_registry(),
+        outgoing=Outgoing(
+            allowed_cidrs=settings.outgoing_allowed_cidrs,
+            allow_http=settings.outgoing_allow_http,
+            connections=settings.run_task_calls_at_once,
+        ),
     )
 
 

@@ -8,6 +8,7 @@ A loop that crashes takes the same way down, so that a supervisor sees the exit.
 """
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -16,16 +17,19 @@ from dataclasses import dataclass
 import structlog
 
 from sluice.auth.actions import issue_setup_token
+from sluice.costs.loop import watch_costs
 from sluice.edge.stopping import Stopping
 from sluice.events.topics import STOPPING
 from sluice.logs.assembly import run_archiver, run_tails, run_writer
+from sluice.policies.loop import watch_policies
+from sluice.runtasks.loop import ask_run_tasks
 from sluice.scripts.loop import keep_retention
 from sluice.server.app import build_app
 from sluice.server.concepts import Concepts, build_concepts
 from sluice.server.http import HttpServer, http_server, listen
 from sluice.server.parts import Parts, open_parts, prepare_database
 from sluice.server.settings import ServerSettings
-from sluice.tasks.loop import watch_tasks
+from sluice.tasks.loop import watch_gates, watch_tasks
 
 _logger = structlog.get_logger(__name__)
 
@@ -52,12 +56,13 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Serving]:
     parts = open_parts(settings)
     try:
         await prepare_database(parts)
-        concepts = build_concepts(parts)
         listener = listen(settings)
         try:
+            parts = _at_port_of(listener, parts)
+            concepts = build_concepts(parts)
             setup_token = await issue_setup_token(concepts.auth)
             async with _running(parts, concepts, listener) as http:
-                yield _as_shown(parts, concepts, http, listener, setup_token)
+                yield _as_shown(parts, concepts, http, setup_token)
         finally:
             listener.close()
     finally:
@@ -85,6 +90,10 @@ async def _running(
             start("log-tails", run_tails(logs)),
             start("log-archiver", run_archiver(logs)),
             start("watch-tasks", watch_tasks(concepts.tasks)),
+            start("watch-gates", watch_gates(concepts.tasks)),
+            start("ask-run-tasks", ask_run_tasks(concepts.asking)),
+            start("watch-costs", watch_costs(concepts.costs)),
+            start("watch-policies", watch_policies(concepts.policies)),
             start("script-retention", keep_retention(concepts.retention)),
             start("dispatcher", concepts.agents.dispatcher.run()),
         ]
@@ -113,15 +122,16 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-def _as_shown(
-    parts: Parts,
-    concepts: Concepts,
-    http: HttpServer,
-    listener: socket.socket,
-    setup_token: str | None,
-) -> Serving:
+def _at_port_of(listener: socket.socket, parts: Parts) -> Parts:
+    """The parts with the port that was given to this server, where any was asked for."""
     port = int(listener.getsockname()[1])
     settings = parts.settings.model_copy(update={"port": port})
-    url = settings.resolved_public_url
+    return dataclasses.replace(parts, settings=settings)
+
+
+def _as_shown(
+    parts: Parts, concepts: Concepts, http: HttpServer, setup_token: str | None
+) -> Serving:
+    url = parts.settings.resolved_public_url
     _logger.info("serving", url=url, database=parts.database.dialect)
-    return Serving(url, port, setup_token, parts, concepts, http)
+    return Serving(url, parts.settings.port, setup_token, parts, concepts, http)

@@ -17,6 +17,7 @@ from pydantic_settings import (
 
 from sluice.base.errors import InvalidInputError
 from sluice.client.settings import normalized_url
+from sluice.edge.addresses import parsed_cidrs
 from sluice.edge.logging import LogFormat
 from sluice.edge.upgrade import origin_of
 
@@ -115,7 +116,7 @@ class ServerSettings(BaseSettings):
     former_encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         default=[],
         description="Earlier keys (comma-separated; a list in TOML) that still open what"
-        " they sealed.",
+        " they sealed, until `sluice keys rotate` has sealed it anew.",
     )
     json_body_bytes: int = Field(
         default=8 * MIB, ge=64 * 1024, description="Largest JSON request body."
@@ -154,6 +155,26 @@ class ServerSettings(BaseSettings):
         description="How long a script that has begun waits for its agent to come back once"
         " that is lost; then it fails. An apply waits until somebody decides.",
     )
+    policy_seconds: int = Field(
+        default=30,
+        ge=1,
+        le=600,
+        description="So many seconds of the processor one policy may take over one plan;"
+        " then it is an error.",
+    )
+    policy_memory_mib: int = Field(
+        default=2048,
+        ge=128,
+        description="So many MiB of memory one policy may use over one plan; the engine"
+        " needs about 100 for each MiB of plan JSON.",
+    )
+    policies_at_once: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="So many policies are judged at the same time, each in a process of"
+        " its own.",
+    )
     log_realtime_enabled: bool = Field(
         default=True,
         description="Whether logs of scripts are sent live over `/v1/log/ws`; if not, it"
@@ -175,6 +196,25 @@ class ServerSettings(BaseSettings):
         description="Output of scripts is deleted so many days after their end; 0 keeps"
         " it for good. Output of Terraform is always kept.",
     )
+    outgoing_allowed_cidrs: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Ranges of addresses (comma-separated; a list in TOML) that run tasks"
+        " and other calls for users may reach beside the public ones, such as `10.0.0.0/8`."
+        " Loopback, private, shared, multicast and reserved ranges are refused without;"
+        " link-local ones and clouds' metadata always.",
+    )
+    outgoing_allow_http: bool = Field(
+        default=False,
+        description="Whether calls for users may go to `http://` addresses, not only"
+        " `https://`.",
+    )
+    run_task_calls_at_once: int = Field(
+        default=200,
+        ge=1,
+        le=2000,
+        description="So many run tasks are called at the same time; a call lasts until the"
+        " service has taken it, 30 seconds at most.",
+    )
     log_format: LogFormat = Field(
         default=LogFormat.AUTO,
         description="`json`, `console`, or `auto`: `console` on a terminal.",
@@ -188,7 +228,12 @@ class ServerSettings(BaseSettings):
         description="How long a stop waits for open requests and streams.",
     )
 
-    @field_validator("former_encryption_keys", "allowed_origins", mode="before")
+    @field_validator(
+        "former_encryption_keys",
+        "allowed_origins",
+        "outgoing_allowed_cidrs",
+        mode="before",
+    )
     @classmethod
     def _listed(cls, given: object) -> object:
         if not isinstance(given, str):
@@ -207,6 +252,11 @@ class ServerSettings(BaseSettings):
                 )
             found.append(origin)
         return found
+
+    @field_validator("outgoing_allowed_cidrs")
+    @classmethod
+    def _cidrs(cls, given: list[str]) -> list[str]:
+        return [str(network) for network in parsed_cidrs(given)]
 
     @field_validator("database_url")
     @classmethod

@@ -1,8 +1,10 @@
-"""Which texts a request may hold: those that every database can store."""
+"""Which texts a request may hold, and which a line of the server's own may hold."""
 
 import re
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# all control characters but tab and newline; what ends lines or turns their order elsewhere
+_UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def check_texts(value: object) -> None:
@@ -33,3 +35,13 @@ def check_texts(value: object) -> None:
 def storable(text: str) -> str:
     """The text with U+FFFD in the place of what cannot be stored."""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def harmless(text: str) -> str:
+    """The text with spaces in the place of what moves a terminal's cursor, or hides words."""
+    return _UNSHOWN.sub(" ", storable(text))
+
+
+def one_line(text: str) -> str:
+    """What somebody wrote as one harmless line, whatever lines it had."""
+    return " ".join(harmless(text).split())

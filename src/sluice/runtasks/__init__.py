@@ -1,0 +1,1 @@
+"""Run tasks: services of the organization's choosing that answer at gates."""
