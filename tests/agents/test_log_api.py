@@ -75,7 +75,7 @@ class Uploads:
         )
 
     async def patch(self, body: bytes, *, token: str = "phase") -> httpx2.Response:
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=40) as client:
             return await client.patch(
                 f"{self.server.url}/api/v1/tasks/{self.agent.task_id}/log",
                 params={"lease_id": self.lease.id},
@@ -358,7 +358,7 @@ async def test_a_refusal_says_what_is_missing_and_what_to_do(
 
 
 async def test_a_patch_without_a_lease_says_so(uploads: Uploads) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=40) as client:
         answer = await client.patch(
             f"{uploads.server.url}/api/v1/tasks/{uploads.agent.task_id}/log",
             headers={"Authorization": "Bearer agent"},

@@ -178,7 +178,9 @@ class Site:
 
 def client_of(url: str, token: str) -> httpx2.AsyncClient:
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    return httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False)
+    return httpx2.AsyncClient(
+        base_url=url, headers=headers, trust_env=False, timeout=40
+    )
 
 
 @asynccontextmanager

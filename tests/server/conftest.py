@@ -38,14 +38,18 @@ async def server(settings: ServerSettings) -> AsyncIterator[Serving]:
 
 @pytest.fixture
 async def client(server: Serving) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=server.url, trust_env=False, timeout=40
+    ) as client:
         yield client
 
 
 @asynccontextmanager
 async def signed_in(server: Serving) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the first admin of a fresh server."""
-    async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=server.url, trust_env=False, timeout=40
+    ) as client:
         answer = await client.post(
             "/api/v1/auth/setup", json={"token": server.setup_token, "name": "ada"}
         )

@@ -37,7 +37,7 @@ async def test_what_was_stored_is_there_after_a_restart(
     async with serving(settings) as second:
         assert second.setup_token is None
         async with httpx2.AsyncClient(
-            base_url=second.url, headers=headers, trust_env=False
+            base_url=second.url, headers=headers, trust_env=False, timeout=40
         ) as client:
             found = await client.get("/api/v1/organizations/acme")
     assert found.status_code == 200

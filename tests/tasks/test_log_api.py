@@ -383,7 +383,7 @@ async def test_quiet_events_say_that_they_live_and_end(backing: LogBacking) -> N
     limits = StreamLimits(idle_seconds=0.3, heartbeat_seconds=0.05)
     async with (
         log_server(backing, limits=limits) as server,
-        httpx2.AsyncClient(headers={"Authorization": "Bearer ada"}) as http,
+        httpx2.AsyncClient(headers={"Authorization": "Bearer ada"}, timeout=40) as http,
     ):
         agent = await server.agent()
         url = f"{server.url}/api/v1/tasks/{agent.task_id}/output/sse"
@@ -600,7 +600,7 @@ async def test_nobody_reads_without_permission(server: LogServer, path: str) -> 
         agent.task_id, LeaseId("lease-1"), OrganizationId("org-1")
     )
     url = f"{server.url}/api/v1/tasks/{agent.task_id}/{path}"
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=40) as client:
         for token, status in (("who", 401), ("agent", 403), ("task", 403)):
             headers = {"Authorization": f"Bearer {token}"}
             assert (await client.get(url, headers=headers)).status_code == status

@@ -33,7 +33,7 @@ def without_delay(monkeypatch):
 async def ensure(
     cache: Path, constraint: str, product: Product, said: list[str] | None = None
 ) -> Path:
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(timeout=40) as http:
         installer = Installer(
             cache,
             http,
@@ -206,7 +206,7 @@ async def test_lasting_failure_names_the_address(mirror, bin_dir, tmp_path):
 async def test_unknown_engine_and_bad_constraint_are_refused(mirror, bin_dir, tmp_path):
     with pytest.raises(InvalidInputError):
         await ensure(tmp_path, "newest please", mirror.product())
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(timeout=40) as http:
         with pytest.raises(InvalidInputError, match="pulumi"):
             await Installer(tmp_path, http, {}).ensure("pulumi", "latest")
 

@@ -1,6 +1,6 @@
 """Estimates tasks that come to the gate `cost_estimation`, one after the other.
 
-It looks each second by itself: a lost wake-up delays and never stalls.
+It looks every other second by itself: a lost wake-up delays and never stalls.
 """
 
 from typing import NoReturn
@@ -11,7 +11,7 @@ from sluice.costs.answering import estimate_next
 from sluice.costs.deps import CostDeps
 from sluice.events.topics import GATES
 
-EVERY_SECONDS = 1.0
+EVERY_SECONDS = 2.0
 _logger = structlog.get_logger(__name__)
 
 

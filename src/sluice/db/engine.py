@@ -1,6 +1,7 @@
 """The engine and its transactions: SQLite with BEGIN IMMEDIATE for writes, or PostgreSQL."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -113,10 +114,10 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
     def on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout=5000")
+        _use_wal(cursor)
         for pragma in (
-            "journal_mode=WAL",
             "foreign_keys=ON",
-            "busy_timeout=5000",
             "synchronous=FULL",
             # a checkpoint belongs to nobody's commit: `logs` makes them beside the writes
             "wal_autocheckpoint=16000",
@@ -142,7 +143,7 @@ def _use_wal(cursor: Any) -> None:
             return
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
-        except Exception:
+        except sqlite3.OperationalError:
             if attempt == _WAL_ATTEMPTS - 1:
                 raise
             time.sleep(_WAL_PAUSE)

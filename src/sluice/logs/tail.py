@@ -34,6 +34,8 @@ from sluice.wire.stream import Completed
 FLUSH_BYTES = 512 * 1024
 FRESH_BYTES = 1024 * 1024
 FLUSH_SECONDS = 0.002
+FLUSH_REST = 1.5
+"""So many times what a flush took does the next one wait: fan-out takes 2/5 of a core."""
 RECHECK_SECONDS = (1.0, 2.0)
 OWED_SECONDS = 0.05
 WATCH_SECONDS = 5.0
@@ -253,7 +255,7 @@ class Tail:
             # the readers' writes are made before this comes back
             await asyncio.sleep(0)
         ended = clock.monotonic()
-        return ended + max(FLUSH_SECONDS, ended - started)
+        return ended + max(FLUSH_SECONDS, FLUSH_REST * (ended - started))
 
     async def _news(self, *, look: bool) -> list[Chunk]:
         head = self._assembler.head

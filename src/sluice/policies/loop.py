@@ -1,6 +1,6 @@
 """Evaluates policies of tasks that come to their gate, a few tasks at once.
 
-It looks each second by itself: a lost wake-up delays and never stalls.
+It looks every other second by itself: a lost wake-up delays and never stalls.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from sluice.events.topics import GATES
 from sluice.policies.deps import PolicyDeps
 from sluice.policies.evaluating import evaluate_next
 
-EVERY_SECONDS = 1.0
+EVERY_SECONDS = 2.0
 _logger = structlog.get_logger(__name__)
 
 
