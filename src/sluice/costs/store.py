@@ -15,6 +15,7 @@ from sluice.costs.model import CostEstimate, EstimateStatus, StoredPrices
 from sluice.costs.price_file import FileFormat
 from sluice.costs.rows import estimate_of, estimate_values
 from sluice.costs.tables import cost_estimates, price_contents, price_files
+from sluice.db.claims import longest_due
 from sluice.db.engine import connection_of
 from sluice.db.lists import among
 
@@ -112,13 +113,7 @@ class SqlEstimateStore:
         self, tx: Tx, *, now: datetime, until: datetime
     ) -> CostEstimate | None:
         """Take the estimate that is due longest, put off ``until`` then."""
-        query = (
-            _ESTIMATES.where(cost_estimates.c.due_at <= now)
-            .order_by(cost_estimates.c.due_at)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        found = await _one(tx, query)
+        found = await _one(tx, longest_due(_ESTIMATES, cost_estimates.c.due_at, now))
         if found is None:
             return None
         taken = replace(found, due_at=until, attempts=found.attempts + 1)

@@ -9,6 +9,7 @@ from sqlalchemy import CursorResult, RowMapping, bindparam, insert, select, upda
 
 from sluice.base.ids import TaskId
 from sluice.base.transactions import Tx
+from sluice.db.claims import longest_due
 from sluice.db.engine import connection_of
 from sluice.db.lists import among
 from sluice.policies.model import (
@@ -62,13 +63,8 @@ class SqlEvaluationStore:
         self, tx: Tx, *, now: datetime, until: datetime
     ) -> Evaluation | None:
         """Take the evaluation that is due longest, put off ``until`` then."""
-        query = (
-            _EVALUATIONS.where(policy_evaluations.c.due_at <= now)
-            .order_by(policy_evaluations.c.due_at)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        found = await _one(tx, query)
+        due_at = policy_evaluations.c.due_at
+        found = await _one(tx, longest_due(_EVALUATIONS, due_at, now))
         if found is None:
             return None
         taken = replace(found, due_at=until, attempts=found.attempts + 1)
