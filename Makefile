@@ -15,7 +15,7 @@ WORKERS ?= logical
 ONCE ?=
 ARGS ?=
 
-.PHONY: help demo test lint fmt docs bench lock clean
+.PHONY: help demo test fuzz lint fmt docs bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,14 @@ demo: .venv/.runtime ## Plan and apply examples/hello on a server and agent of i
 
 test: .venv/.dev .checkov/.installed ## Run all tests (they start their own PostgreSQL, Redis and S3)
 	@$(BIN)/pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
+
+# A failure says its seed: FUZZ_SEED=… repeats it.
+fuzz: export FUZZ_SPLITS ?= 1000000
+fuzz: export FUZZ_SEED ?= $(shell date +%s)
+fuzz: export FUZZ ?= 1
+fuzz: .venv/.dev ## Mask a million texts that are cut at random, and send all routes made-up requests (FUZZ_SEED=… repeats one)
+	@echo "FUZZ_SEED=$$FUZZ_SEED"
+	@$(BIN)/pytest -q tests/runner/test_masker.py tests/server/test_schema_fuzz.py tests/server/test_bad_values.py $(ARGS)
 
 lint: .venv/.dev ## Check style, types, import contracts and the docs
 	@$(BIN)/ruff check .

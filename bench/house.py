@@ -144,6 +144,9 @@ def house() -> Iterator[House]:
             SLUICE_STREAM_VIEWERS_PER_TASK="10000",
             SLUICE_STREAMS_PER_USER="10000",
             SLUICE_STREAMS_PER_MINUTE_PER_ADDRESS="1000000",
+            SLUICE_REQUESTS_PER_MINUTE_PER_ADDRESS="0",
+            SLUICE_REQUESTS_PER_MINUTE_PER_CREDENTIAL="0",
+            SLUICE_REQUESTS_PER_MINUTE_PER_ORGANIZATION="0",
         )
         terraform = stack.root / "bin" / "terraform"
         terraform.write_text(

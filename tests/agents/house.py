@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from sluice.auth.model import OrganizationPermission, WorkspaceLevel
 from sluice.base.clock import SystemClock, to_micros
 from sluice.base.ids import TaskId
 from sluice.server.serving import Serving, serving
@@ -29,6 +30,7 @@ from sluice.wire.events import (
     StageOutcome,
     marker_line,
 )
+from tests.support.who import People
 
 Json = dict[str, Any]
 
@@ -73,6 +75,23 @@ class House:
     pool_token: str
     agent: Caller
     agent_id: str
+
+    async def member(
+        self,
+        name: str,
+        *permissions: OrganizationPermission,
+        level: WorkspaceLevel | None = None,
+    ) -> Caller:
+        """A new member of the organization, in a team of their own."""
+        auth = self.serving.concepts.auth
+        people = People(auth.transactions, auth.store)
+        async with auth.transactions.read() as tx:
+            owner = await auth.store.find_organization(tx, "acme")
+        assert owner is not None
+        user_id = await people.user(name)
+        await people.member(owner.id, user_id)
+        await people.team(owner.id, [user_id], permissions=permissions, level=level)
+        return Caller(self.http, await people.token(user_id))
 
     async def workspace(self, name: str, **fields: Any) -> str:
         made = await self.admin.post(

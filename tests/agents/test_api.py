@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 
 from sluice import __version__
 from sluice.agents.api import PING_NOW
+from sluice.auth.model import OrganizationPermission, WorkspaceLevel
 from sluice.wire.agent import MAX_LOOP_WORDS, MAX_LOOPS, PING_COMMAND
 from tests.agents.house import Caller, House, Job
 
@@ -95,12 +96,8 @@ async def test_a_workspace_says_which_labels_its_pool_must_have(house: House) ->
     assert shown["labels"] == {}
 
 
-async def test_only_administrators_rule_over_pools_and_agents(house: House) -> None:
-    user = await house.admin.post("/users", {"name": "bob", "admin": False}, expect=201)
-    token = await house.admin.post(
-        f"/users/{user['id']}/tokens", {"name": "x"}, expect=201
-    )
-    bob = Caller(house.http, token["token"])
+async def test_only_keepers_of_pools_rule_over_pools_and_agents(house: House) -> None:
+    bob = await house.member("bob", level=WorkspaceLevel.ADMIN)
     pool = await the_pool(house)
     await bob.get(f"/pools/{pool['id']}")
     await bob.get(f"/agents/{house.agent_id}/status")
@@ -109,6 +106,9 @@ async def test_only_administrators_rule_over_pools_and_agents(house: House) -> N
     await bob.ask("DELETE", f"/agents/{house.agent_id}", expect=403)
     for verb in ("drain", "resume"):
         await bob.post(f"/agents/{house.agent_id}/{verb}", {}, expect=403)
+    kim = await house.member("kim", OrganizationPermission.MANAGE_POOLS)
+    await kim.ask("PATCH", f"/pools/{pool['id']}", json={})
+    await kim.post(f"/agents/{house.agent_id}/drain", {})
 
 
 # --- what is shown of agents -------------------------------------------------------

@@ -383,7 +383,7 @@ async def test_the_agents_own_token_serves_for_its_leases(uploads: Uploads) -> N
         held.claimed_at,
     )
     uploads.work.leases[held.id] = other
-    assert await refused(uploads, token="agent") == 403
+    assert await refused(uploads, token="agent") == 404
 
 
 # --- PATCH ----------------------------------------------------------------------

@@ -15,8 +15,10 @@ from sluice.auth.authenticator import Authenticator
 from sluice.auth.guard import include
 from sluice.auth.jwt import TokenIssuer
 from sluice.auth.ports import AuthStore
+from sluice.auth.trail import NoTrail
 from sluice.base.ids import LeaseId, TaskId
 from sluice.edge.problems import install_problem_handlers
+from sluice.testing.open_access import OpenAccess
 from tests.auth.conftest import TurnedClock
 from tests.conftest import Backing
 
@@ -35,6 +37,8 @@ def deps(transactions: Backing, store: AuthStore, clock: TurnedClock) -> AuthDep
 @pytest.fixture
 async def client(deps: AuthDeps) -> AsyncIterator[httpx2.AsyncClient]:
     app = FastAPI(openapi_url=None)
+    app.state.access = OpenAccess()
+    app.state.trail = NoTrail()
     app.state.authenticator = Authenticator(
         deps.transactions, deps.store, deps.issuer, NoLease(), deps.clock
     )
@@ -66,6 +70,7 @@ async def test_the_setup_token_makes_one_admin_and_then_nothing(
     assert second.status_code == 401
     headers = {"authorization": f"Bearer {first.json()['token']}"}
     me = (await client.get("/auth/me", headers=headers)).json()
+    assert {"admin", "manage_own"} <= set(me.pop("permissions"))
     assert me == {
         "id": first.json()["user_id"],
         "name": "ada",

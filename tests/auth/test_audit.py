@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -7,7 +8,7 @@ from fastapi import FastAPI
 
 from sluice.auth.actions import AuthDeps, create_organization, issue_setup_token
 from sluice.auth.api import build_router as auth_router
-from sluice.auth.audit import AuditEntry, AuditFilter, AuditLog
+from sluice.auth.audit import AuditEntry, AuditFilter, AuditLog, Outcome
 from sluice.auth.audit_api import AuditDeps, build_router
 from sluice.auth.audit_entries import DETAIL_LENGTH, new_entry
 from sluice.auth.audit_store import SqlAuditLog
@@ -16,6 +17,7 @@ from sluice.auth.guard import include
 from sluice.auth.jwt import TokenIssuer
 from sluice.auth.model import Organization
 from sluice.auth.ports import AuthStore
+from sluice.auth.trail import NoTrail
 from sluice.base.errors import SluiceError
 from sluice.base.ids import OrganizationId
 from sluice.base.paging import Page
@@ -23,6 +25,7 @@ from sluice.db.engine import open_database
 from sluice.db.migrate import upgrade
 from sluice.edge.problems import install_problem_handlers
 from sluice.testing.memory_audit import MemoryAuditLog
+from sluice.testing.open_access import OpenAccess
 from tests.auth.conftest import TurnedClock
 from tests.auth.test_api import NoLease
 from tests.conftest import Backing
@@ -72,6 +75,9 @@ async def test_entries_come_back_whole_the_last_first(
     assert await kept(transactions, log, ALL) == (made[::-1], 6)
     found, total = await kept(transactions, log, ALL, Page(limit=2, offset=1))
     assert (found, total) == ([made[4], made[3]], 6)
+    async with transactions.transactions.read() as tx:
+        found, total = await log.page(tx, ALL, Page(limit=2), before=3)
+    assert (found, total) == ([made[1], made[0]], 6)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +92,9 @@ async def test_entries_come_back_whole_the_last_first(
         (AuditFilter(actor="ada"), {0, 2, 3}),
         (AuditFilter(actor="ad"), set()),
         (AuditFilter(subject="rt-1"), {0, 1}),
+        (AuditFilter(outcome=Outcome.DENIED), set()),
+        (AuditFilter(outcome=Outcome.ALLOWED, subject="rt-2"), {3}),
+        (AuditFilter(address="192.0.2.1"), set()),
         (AuditFilter(organization_id=ORG, actor="ada", action="run_task."), {0}),
     ],
 )
@@ -156,6 +165,8 @@ def deps(transactions: Backing, store: AuthStore, clock: TurnedClock) -> AuthDep
 async def admin(deps: AuthDeps, log: AuditLog) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the routes of callers and of the audit log, signed in as `ada`."""
     app = FastAPI(openapi_url=None)
+    app.state.access = OpenAccess()
+    app.state.trail = NoTrail()
     app.state.authenticator = Authenticator(
         deps.transactions, deps.store, deps.issuer, NoLease(), deps.clock
     )
@@ -203,7 +214,11 @@ async def test_administrators_read_the_log(
     shown = answer.json()
     assert (shown["total"], shown["limit"], shown["offset"]) == (4, 2, 0)
     assert [entry["subject"] for entry in shown["entries"]] == ["x", "rt-2"]
+    assert shown["next"] == 3
+    hashes = {shown["entries"][1].pop(name) for name in ("hash", "previous_hash")}
+    assert {len(text) for text in hashes} == {64}
     assert shown["entries"][1] == {
+        "number": 3,
         "id": made[2].id,
         "at": "2026-11-21T10:00:00Z",
         "organization_id": acme.id,
@@ -211,6 +226,10 @@ async def test_administrators_read_the_log(
         "action": "run_task.create",
         "subject": "rt-2",
         "detail": {"name": "checkov"},
+        "actor_id": "",
+        "outcome": "allowed",
+        "address": "",
+        "request_id": "",
     }
     for given in (acme.id, "acme"):
         owned = await admin.get("/audit", params={"organization_id": given})
@@ -221,8 +240,33 @@ async def test_administrators_read_the_log(
         ({"subject": "rt-1"}, 1),
         ({"subject": "rt-1", "actor": "server"}, 0),
         ({"offset": "3"}, 4),
+        ({"before": "3"}, 4),
+        ({"outcome": "allowed"}, 4),
+        ({"outcome": "denied"}, 0),
+        ({"address": "192.0.2.1"}, 0),
+        ({"from": "2026-11-21T10:00:00Z"}, 4),
+        ({"from": "2026-11-21T10:00:01Z"}, 0),
+        ({"to": "2026-11-21T10:00:00Z"}, 0),
+        ({"to": "2026-11-21T12:00:01+02:00"}, 4),
     ):
         assert (await admin.get("/audit", params=params)).json()["total"] == total
+
+
+async def test_the_log_is_exported_and_goes_on_from_a_number(
+    admin: httpx2.AsyncClient, deps: AuthDeps, log: AuditLog, clock: TurnedClock
+) -> None:
+    async with deps.transactions.write() as tx:
+        for entry in entries(clock):
+            await log.append(tx, entry)
+    answer = await admin.get("/audit/export")
+    assert answer.headers["content-type"] == "application/jsonl"
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["number"] for line in lines] == [1, 2, 3, 4, 5]
+    head = (await admin.get("/audit/head")).json()
+    assert head == {"number": 5, "hash": lines[-1]["hash"]}
+    rest = await admin.get("/audit/export", params={"after": 3, "actor": "ada"})
+    assert [json.loads(line) for line in rest.text.splitlines()] == [lines[3]]
+    assert (await admin.get("/audit/export", params={"after": 5})).text == ""
 
 
 @pytest.mark.parametrize(
@@ -232,6 +276,10 @@ async def test_administrators_read_the_log(
         ({"organization_id": ""}, 422, "organization_id"),
         ({"limit": "101"}, 422, "limit"),
         ({"offset": "-1"}, 422, "offset"),
+        ({"before": "0"}, 422, "before"),
+        ({"outcome": "maybe"}, 422, "outcome"),
+        ({"from": "yesterday"}, 422, "from"),
+        ({"to": "0001-01-01T00:00:00+14:00"}, 422, "time"),
     ],
 )
 async def test_what_cannot_be_asked_is_named(
@@ -245,10 +293,10 @@ async def test_what_cannot_be_asked_is_named(
 async def test_others_do_not_read_the_log(admin: httpx2.AsyncClient) -> None:
     bob = (await admin.post("/users", json={"name": "bob"})).json()
     token = (await admin.post(f"/users/{bob['id']}/tokens", json={"name": "x"})).json()
-    for params in ({}, {"organization_id": "none"}):
+    for params, status in (({}, 403), ({"organization_id": "none"}, 404)):
         headers = {"authorization": f"Bearer {token['token']}"}
         answer = await admin.get("/audit", params=params, headers=headers)
-        assert answer.status_code == 403
+        assert answer.status_code == status
     answer = await admin.get("/audit", headers={"authorization": ""})
     assert answer.status_code == 401
 

@@ -49,7 +49,7 @@ async def test_a_users_api_token(deps: AuthDeps, authenticator: Authenticator) -
     user = await create_user(deps, name="ada", admin=True)
     issued = await create_user_token(deps, user_id=user.id, name="laptop")
     assert issued.secret.startswith("slu_")
-    expected = UserPrincipal(user.id, "ada", admin=True)
+    expected = UserPrincipal(user.id, "ada", admin=True, credential_id=issued.token.id)
     assert await authenticator.authenticate(issued.secret) == expected
 
 

@@ -21,10 +21,12 @@ from sluice.auth.guard import (
     require_user,
 )
 from sluice.auth.model import AgentPrincipal, Principal, UserPrincipal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
+from sluice.auth.trail import NoTrail
 from sluice.base.errors import UnauthorizedError
 from sluice.base.ids import AgentId, OrganizationId, PoolId, UserId
 from sluice.edge.problems import install_problem_handlers
+from sluice.testing.open_access import OpenAccess
 
 USER = UserPrincipal(UserId("user-1"), "ada", admin=False)
 AGENT = AgentPrincipal(AgentId("agent-1"), PoolId("p"), OrganizationId("o"))
@@ -98,6 +100,8 @@ async def forgotten_raw(request: Request) -> Response:
 
 def build_app() -> FastAPI:
     app = FastAPI(openapi_url=None)
+    app.state.access = OpenAccess()
+    app.state.trail = NoTrail()
     app.state.authenticator = Known()
     install_problem_handlers(app)
     include(app, build_router())

@@ -1,9 +1,13 @@
+import hashlib
+
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sluice.auth.keyring import (
     BadKeyError,
     KeyRing,
     UnsealError,
+    derive,
     encode_key,
     new_master_key,
     parse_key,
@@ -32,7 +36,7 @@ def test_a_value_moved_to_another_thing_does_not_open() -> None:
         ring.open(sealed, "variable:var-2")
 
 
-@pytest.mark.parametrize("position", [1, 12, 13, -1])
+@pytest.mark.parametrize("position", [12, 24, 71, 72, 84, -1])
 def test_one_changed_bit_is_noticed(position: int) -> None:
     ring = KeyRing([OLD])
     sealed = bytearray(ring.seal(b"hunter2", "a"))
@@ -45,6 +49,63 @@ def test_one_changed_bit_is_noticed(position: int) -> None:
 def test_what_is_too_short_does_not_open(length: int) -> None:
     with pytest.raises(UnsealError):
         KeyRing([OLD]).open(bytes(length), "a")
+
+
+def test_what_is_cut_short_does_not_open() -> None:
+    ring = KeyRing([OLD])
+    sealed = ring.seal(b"", "a")
+    assert ring.open(sealed, "a") == b""
+    for length in range(len(sealed)):
+        with pytest.raises(UnsealError):
+            ring.open(sealed[:length], "a")
+
+
+def sealed_before_envelopes(master: bytes, plaintext: bytes, aad: str) -> bytes:
+    """As versions before the envelope sealed: key id (1 byte), nonce, ciphertext and tag."""
+    short_id = hashlib.sha256(derive(master, "sluice key id v1")).digest()[:1]
+    cipher = AESGCM(derive(master, "sluice seal v1"))
+    return short_id + bytes(12) + cipher.encrypt(bytes(12), plaintext, aad.encode())
+
+
+def test_what_was_sealed_before_envelopes_opens_and_gets_one() -> None:
+    before = sealed_before_envelopes(OLD, b"x", "a")
+    ring = KeyRing([NEW, OLD])
+    assert ring.open(before, "a") == b"x"
+    with pytest.raises(UnsealError, match="damaged"):
+        ring.open(before, "b")
+    with pytest.raises(UnsealError, match="FORMER_ENCRYPTION_KEYS"):
+        KeyRing([NEW]).open(before, "a")
+    present = ring.reseal(before, "a")
+    assert KeyRing([NEW]).open(present, "a") == b"x"
+
+
+def test_two_keys_that_shared_a_short_id_both_open() -> None:
+    first = sealed_before_envelopes(OLD, b"x", "a")[:1]
+    twin = next(
+        key
+        for number in range(10_000)
+        if (key := number.to_bytes(32, "big")) != OLD
+        and sealed_before_envelopes(key, b"x", "a")[:1] == first
+    )
+    ring = KeyRing([twin, OLD])
+    assert ring.open(sealed_before_envelopes(OLD, b"old", "a"), "a") == b"old"
+    assert ring.open(sealed_before_envelopes(twin, b"twin", "a"), "a") == b"twin"
+    assert ring.open(KeyRing([OLD]).seal(b"new", "a"), "a") == b"new"
+
+
+def test_a_rotation_makes_the_envelope_anew_and_never_the_value() -> None:
+    former = KeyRing([OLD]).seal(b"hunter2", "a")
+    present = KeyRing([NEW, OLD]).reseal(former, "a")
+    assert present[72:] == former[72:]
+    assert present[:72] != former[:72]
+    assert present != KeyRing([NEW, OLD]).reseal(former, "a")
+
+
+def test_envelope_and_value_of_two_things_cannot_be_put_together() -> None:
+    ring = KeyRing([OLD])
+    one, other = ring.seal(b"1", "a"), ring.seal(b"2", "a")
+    with pytest.raises(UnsealError, match="damaged"):
+        ring.open(one[:72] + other[72:], "a")
 
 
 def test_after_rotation_old_values_open_and_new_ones_use_the_new_key() -> None:

@@ -88,6 +88,32 @@ def test_signed_in_and_out(signed_in: Place) -> None:
     assert stored.read_bytes() == again
 
 
+def test_a_password_signs_in_and_out(signed_in: Place) -> None:
+    stored = signed_in.root / "config" / "sluice" / "credentials.json"
+    kept = stored.read_bytes()
+    ok(signed_in, "user", "create", "hedy")
+    password = "a long one for hedy"
+    weak = signed_in.run("password", "set", "hedy", stdin="password1234\n")
+    assert weak.returncode == 2
+    assert "password1234" not in weak.stderr
+    ok(signed_in, "password", "set", "hedy", stdin=f"{password}\n")
+    wrong = signed_in.run("login", "--user", "hedy", stdin="not that one\n")
+    assert (wrong.returncode, wrong.stdout) == (4, "")
+    ok(signed_in, "login", "--user", "hedy", stdin=f"{password}\n")
+    try:
+        assert password not in stored.read_text()
+        assert json.loads(ok(signed_in, "whoami", "--json"))["name"] == "hedy"
+        own = stored.read_bytes()
+        both = f"{password}\nand another long one\n"
+        ok(signed_in, "password", "set", stdin=both)
+        out = json.loads(ok(signed_in, "logout", "--json"))
+        assert (out["signed_out"], out["revoked"]) == (True, True)
+        stored.write_bytes(own)
+        assert signed_in.run("whoami").returncode == 4
+    finally:
+        stored.write_bytes(kept)
+
+
 def test_workspaces_variables_and_pools(signed_in: Place) -> None:
     ok(signed_in, "workspace", "create", "net", "--mode", "plan_only")
     assert signed_in.run("workspace", "create", "net").returncode == 6

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sluice.auth.model import OrganizationPermission, WorkspaceLevel
 from sluice.server.settings import ServerSettings
-from tests.agents.house import Caller, House, open_house
+from tests.agents.house import House, open_house
 from tests.costs.test_estimating import HEAD, PRICES
 from tests.policies.test_api import planned, settled
 
@@ -64,15 +65,15 @@ async def test_what_is_no_price_file_is_refused_with_its_place(house: House) -> 
     await admin.ask("PUT", away, json={"content": PRICES}, expect=404)
 
 
-async def test_only_administrators_change_prices(house: House) -> None:
+async def test_only_keepers_of_policies_change_prices(house: House) -> None:
     admin = house.admin
-    bob = await admin.post("/users", {"name": "bob"}, expect=201)
-    token = await admin.post(f"/users/{bob['id']}/tokens", {"name": "t"}, expect=201)
-    user = Caller(house.http, token["token"])
+    user = await house.member("bob", level=WorkspaceLevel.ADMIN)
     await user.ask("PUT", HERE, json={"content": PRICES}, expect=403)
     await admin.ask("PUT", HERE, json={"content": PRICES})
     await user.get(HERE)
     await user.ask("DELETE", HERE, expect=403)
+    keeper = await house.member("kim", OrganizationPermission.MANAGE_POLICIES)
+    await keeper.ask("PUT", HERE, json={"content": PRICES})
 
 
 async def test_a_plan_that_costs_too_much_is_stopped(house: House) -> None:

@@ -36,6 +36,7 @@ def known() -> dict[str, set[str]]:
         }
         options[path] = names | {"--help", "--version"}
         options.setdefault(path.rpartition(" ")[0], {"--help"})
+    options["sluice"] |= {"--version"}
     return options
 
 

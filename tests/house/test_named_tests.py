@@ -33,3 +33,29 @@ def test_what_a_page_names_is_there(page: Path) -> None:
         if not any((root / name).exists() for root in (ROOT, ROOT / "src" / "sluice"))
     ]
     assert missing == []
+
+
+SECURITY = ROOT / "docs" / "explanation" / "security.md"
+ROW = re.compile(r"^\| (?P<threat>[^|]+) \| (?P<line>[^|]+) \| (?P<tests>[^|]+) \|$")
+
+
+def threats() -> list[re.Match[str]]:
+    """The rows of the table of threats."""
+    _, _, table = SECURITY.read_text().partition("## Threats")
+    rows = [found for line in table.splitlines() if (found := ROW.match(line))]
+    return [row for row in rows if row["threat"] not in {"Threat", "---"}]
+
+
+def test_there_are_threats() -> None:
+    assert len(threats()) > 25
+
+
+@pytest.mark.parametrize("row", threats(), ids=lambda row: row["threat"][:40])
+def test_each_threat_has_tests_that_are_there(row: re.Match[str]) -> None:
+    named = re.findall(r"`(tests/[a-z0-9_/]+\.py)`", row["tests"])
+    assert named
+    assert row["tests"].count("`") == 2 * len(named)
+    for name in named:
+        assert "def test_" in (ROOT / name).read_text(), name
+    for name in re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", row["line"]):
+        assert (ROOT / "src" / "sluice" / name).exists(), name

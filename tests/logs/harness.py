@@ -45,11 +45,15 @@ def backing_of(transactions: MemoryTransactions | Database, blobs: MemoryBlobs):
 
 @asynccontextmanager
 async def running(
-    backing: LogBacking, hub: Hub | None = None
+    backing: LogBacking, hub: Hub | None = None, *, limit: int = 0
 ) -> AsyncIterator[LogSystem]:
     """One server process's logs, its loops running."""
     system = assemble_logs(
-        backing, hub=hub or Hub(), clock=SystemClock(), registry=CollectorRegistry()
+        backing,
+        hub=hub or Hub(),
+        clock=SystemClock(),
+        registry=CollectorRegistry(),
+        limit=limit,
     )
     async with asyncio.TaskGroup() as group:
         tasks = [

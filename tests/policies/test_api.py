@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from sluice.auth.model import OrganizationPermission, WorkspaceLevel
 from sluice.server.serving import serving
 from sluice.server.settings import ServerSettings
 from sluice.wire.events import Stage
@@ -130,11 +131,11 @@ async def test_what_cannot_be_kept_is_refused_with_words(house: House) -> None:
     await admin.get("/policies", expect=422)
 
 
-async def test_only_administrators_change_what_holds_everywhere(house: House) -> None:
+async def test_only_keepers_of_policies_change_what_holds_everywhere(
+    house: House,
+) -> None:
     admin = house.admin
-    bob = await admin.post("/users", {"name": "bob"}, expect=201)
-    token = await admin.post(f"/users/{bob['id']}/tokens", {"name": "t"}, expect=201)
-    user = Caller(house.http, token["token"])
+    user = await house.member("bob", level=WorkspaceLevel.ADMIN)
     made = await admin.post("/policies?organization_id=acme", policy(), expect=201)
     await user.get(f"/policies/{made['id']}")
     await user.post("/policies?organization_id=acme", policy("x"), expect=403)
@@ -146,6 +147,10 @@ async def test_only_administrators_change_what_holds_everywhere(house: House) ->
     )
     await user.ask("DELETE", f"/policies/{own['id']}", expect=204)
     await house.agent.get(f"/policies/{made['id']}", expect=403)
+    keeper = await house.member("kim", OrganizationPermission.MANAGE_POLICIES)
+    await keeper.ask("PUT", f"/policies/{made['id']}", json=policy())
+    # without a level in it the workspace is hidden
+    await keeper.get(f"/policies?workspace_id={workspace}", expect=404)
 
 
 async def test_a_policy_is_tried_without_a_task(house: House) -> None:
@@ -218,6 +223,27 @@ async def test_a_task_is_stopped_by_the_policy_and_says_so(house: House) -> None
     await house.admin.post(
         f"/policies/{foreign['id']}/check", {"task_id": task["id"]}, expect=404
     )
+
+
+async def test_a_policy_opens_no_plan_to_who_may_not_read_it(house: House) -> None:
+    made = await house.admin.post(
+        "/policies?organization_id=acme", policy("keeps", DELETES), expect=201
+    )
+    task = await planned(house, await house.workspace("prod"))
+    await settled(house.admin, task["id"])
+    spies = HEAD + 'deny contains sprintf("%v", [input.resource_changes])'
+    here = f"/policies/{made['id']}/check"
+    asked = {"task_id": task["id"], "source": spies}
+    right = OrganizationPermission.MANAGE_POLICIES
+    # the workspace is hidden: as if the task were not there
+    stranger = await house.member("kim", right)
+    hidden = await stranger.post(here, asked, expect=404)
+    assert hidden["detail"] == f"There is no task {task['id']}."
+    reader = await house.member("rae", right, level=WorkspaceLevel.READ)
+    await reader.post(here, asked, expect=403)
+    planner = await house.member("pam", right, level=WorkspaceLevel.PLAN)
+    said = await planner.post(here, asked)
+    assert "terraform_data.gone" in str(said["messages"])
 
 
 async def test_prices_come_before_policies_and_both_let_pass(house: House) -> None:

@@ -54,6 +54,8 @@ def go_json(secret: str) -> str:
         lambda s: quote(s, safe=""),
         lambda s: quote(s, safe="!'()*"),
         quote_plus,
+        lambda s: s.encode().hex(),
+        lambda s: s.encode().hex().upper(),
     ],
     ids=[
         "raw",
@@ -66,6 +68,8 @@ def go_json(secret: str) -> str:
         "url-all",
         "url-js",
         "url-plus",
+        "hex",
+        "upper-hex",
     ],
 )
 def test_each_encoding_of_a_secret_is_masked(
@@ -158,7 +162,7 @@ def test_short_secrets_are_counted_and_not_masked() -> None:
 
 
 def test_plain_secrets_need_few_patterns() -> None:
-    assert len(secret_forms(["hunter2hunter2"]).patterns) == 4
+    assert len(secret_forms(["hunter2hunter2"]).patterns) == 6
 
 
 def test_strings_inside_a_sensitive_expression_are_secrets() -> None:

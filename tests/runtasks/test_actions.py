@@ -83,7 +83,7 @@ class World:
 
     async def made(self, name: str = "scan") -> RunTask:
         wanted = RunTaskInput(name=name, endpoint_url=URL, organization_id=ORG)
-        return await create_run_task(self.deps, wanted=wanted, actor="ann")
+        return await create_run_task(self.deps, owner=ORG, wanted=wanted, actor="ann")
 
     async def attached(self, run_task: RunTask, workspace_id: WorkspaceId = WS) -> None:
         wanted = WorkspaceRunTaskInput(

@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx2
 
+from sluice.auth.model import OrganizationPermission
 from sluice.base.clock import SystemClock, to_micros
+from sluice.base.ids import UserId
 from sluice.client.agent_api import AgentApi
 from sluice.logs.incoming import join_upload
 from sluice.server.serving import Serving, serving
@@ -28,6 +30,7 @@ from sluice.wire.agent import (
 from sluice.wire.chunk import Chunk, Kind, Source, encode_chunk
 from sluice.wire.log_flow import AckStatus
 from sluice.wire.script_mark import ScriptMark, encode_mark, mark_after
+from tests.support.who import People
 
 SETTINGS = {
     "port": 0,
@@ -183,9 +186,24 @@ def client_of(url: str, token: str) -> httpx2.AsyncClient:
     )
 
 
+async def may_work(server: Serving, user_id: str) -> None:
+    """Make the user a member who runs scripts, and makes and administers workspaces."""
+    auth = server.concepts.auth
+    people = People(auth.transactions, auth.store)
+    async with auth.transactions.read() as tx:
+        owner = await auth.store.find_organization(tx, "default")
+    assert owner is not None
+    await people.member(owner.id, UserId(user_id))
+    may = [
+        OrganizationPermission.RUN_SCRIPTS,
+        OrganizationPermission.MANAGE_WORKSPACES,
+    ]
+    await people.team(owner.id, [UserId(user_id)], permissions=may)
+
+
 @asynccontextmanager
 async def open_site(directory: Path, **settings: Any) -> AsyncIterator[Site]:
-    """A fresh server with the admin ada, the user bob, and an agent of the pool p."""
+    """A fresh server with the admin ada, bob who works, and an agent of the pool p."""
     given = load_settings({"data_dir": directory, **SETTINGS, **settings})
     async with serving(given) as server, client_of(server.url, "") as nobody:
         answer = await nobody.post(
@@ -194,6 +212,7 @@ async def open_site(directory: Path, **settings: Any) -> AsyncIterator[Site]:
         admin_token = answer.json()["token"]
         async with client_of(server.url, admin_token) as admin:
             bob = (await admin.post("/api/v1/users", json={"name": "bob"})).json()
+            await may_work(server, bob["id"])
             issued = await admin.post(
                 f"/api/v1/users/{bob['id']}/tokens", json={"name": "t"}
             )

@@ -7,7 +7,7 @@ import pytest
 
 from sluice.auth.model import Organization
 from sluice.base.errors import ConflictError, InvalidInputError, NotFoundError
-from sluice.base.ids import PoolId, ScriptId, TaskId
+from sluice.base.ids import OrganizationId, PoolId, ScriptId, TaskId
 from sluice.scripts import actions
 from sluice.scripts.model import Script
 from sluice.tasks.model import Task
@@ -39,7 +39,8 @@ async def change(scripts: Scripts, script: Script, **fields: Any) -> Script:
 
 async def start(scripts: Scripts, key: str = "nginx", **fields: Any) -> Task:
     wanted = InstallInput.model_validate({"key": key, **fields})
-    return await actions.install(scripts.deps, wanted=wanted, actor="bob")
+    owner = await actions.find_owner(scripts.deps, wanted=wanted.organization)
+    return await actions.install(scripts.deps, owner=owner, wanted=wanted, actor="bob")
 
 
 async def order(scripts: Scripts, task: Task) -> ScriptOrder:
@@ -243,6 +244,10 @@ async def test_where_there_are_several_organizations(scripts: Scripts) -> None:
     with pytest.raises(NotFoundError):
         await start(scripts, organization="other")
     assert (await start(scripts, organization="default")).organization_id == "org-1"
+    # those that the caller may not know of do not count
+    visible = frozenset({OrganizationId("org-1")})
+    owner = await actions.find_owner(scripts.deps, wanted=None, visible=visible)
+    assert owner == "org-1"
 
 
 async def test_a_script_whose_pool_is_gone(scripts: Scripts) -> None:

@@ -192,7 +192,7 @@ BODY = {"key": "made", "body": "#!/bin/sh\n"}
 WRITES: list[tuple[str, str, str, Any, int, str]] = [
     ("admin", "POST", SCRIPTS, BODY, 201, '"key":"made"'),
     ("admin", "POST", SCRIPTS, BODY, 409, "key made already"),
-    ("user", "POST", SCRIPTS, BODY, 403, "admin"),
+    ("user", "POST", SCRIPTS, BODY, 403, "manage_scripts"),
     ("nobody", "POST", SCRIPTS, BODY, 401, "unauthorized"),
     ("admin", "POST", SCRIPTS, {**BODY, "key": "a/b"}, 422, "key"),
     ("admin", "POST", SCRIPTS, {**BODY, "key": "a..b"}, 422, "key"),
@@ -217,7 +217,7 @@ WRITES: list[tuple[str, str, str, Any, int, str]] = [
     ),
     ("admin", "POST", "/api/v1/organizations/nobody/scripts", BODY, 404, "nobody"),
     ("admin", "PATCH", "/api/v1/scripts/{script}", {"name": "N"}, 200, '"name":"N"'),
-    ("user", "PATCH", "/api/v1/scripts/{script}", {"name": "M"}, 403, "admin"),
+    ("user", "PATCH", "/api/v1/scripts/{script}", {"name": "M"}, 403, "manage_scripts"),
     (
         "admin",
         "PATCH",
@@ -228,7 +228,7 @@ WRITES: list[tuple[str, str, str, Any, int, str]] = [
     ),
     ("admin", "PATCH", "/api/v1/scripts/{script}", {"key": "never"}, 409, "never"),
     ("admin", "PATCH", "/api/v1/scripts/script-none", {}, 404, "script-none"),
-    ("user", "DELETE", "/api/v1/scripts/{script}", None, 403, "admin"),
+    ("user", "DELETE", "/api/v1/scripts/{script}", None, 403, "manage_scripts"),
     ("admin", "DELETE", "/api/v1/scripts/script-none", None, 404, "script-none"),
     (
         "user",

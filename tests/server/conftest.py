@@ -1,9 +1,11 @@
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+import structlog
 
 from sluice.server.serving import Serving, serving
 from sluice.server.settings import ServerSettings, load_settings
@@ -21,6 +23,16 @@ def no_outer_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Thousands of requests are not logged."""
+    before = structlog.get_config()
+    level = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=level)
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -9,8 +9,12 @@ from pathlib import Path
 import httpx2
 from pydantic import SecretStr
 
+from sluice.auth.issuer_key_store import SqlIssuerKeyStore
+from sluice.auth.issuer_keys import private_half
 from sluice.auth.keyring import encode_key
-from sluice.base.ids import new_run_task_id
+from sluice.base.ids import NotificationId, new_run_task_id
+from sluice.notifications.sealing import secret_of, url_of
+from sluice.notifications.store import SqlNotificationStore
 from sluice.runtasks.model import RunTask
 from sluice.runtasks.sealing import key_of, with_key
 from sluice.runtasks.store import SqlRunTaskStore
@@ -26,6 +30,9 @@ COUNTS = {
     "scripts_of_tasks": 1,
     "script_defaults": 2,
     "run_task_keys": 1,
+    "notification_urls": 1,
+    "notification_secrets": 1,
+    "issuer_keys": 1,
     "outputs": 2,
     "states": 2,
     "plans": 1,
@@ -75,6 +82,7 @@ class Things:
     states: tuple[str, str]
     script: str
     run_task: RunTask
+    notification: NotificationId
 
 
 async def fill(house: House) -> Things:
@@ -92,6 +100,7 @@ async def fill(house: House) -> Things:
     planned = await _planned(house, workspace)
     script = await _script(house)
     queued = await _task(house, await house.workspace("other"), "in the queue")
+    assert await house.serving.concepts.identities.published()
     return Things(
         admin_token=house.admin.token,
         pool_token=house.pool_token,
@@ -102,6 +111,7 @@ async def fill(house: House) -> Things:
         states=(stored[0]["id"], stored[1]["id"]),
         script=script,
         run_task=await _run_task(house),
+        notification=await _notification(house),
     )
 
 
@@ -166,6 +176,17 @@ async def _run_task(house: House) -> RunTask:
     return run_task
 
 
+async def _notification(house: House) -> NotificationId:
+    body = {
+        "name": "ops",
+        "kind": "webhook",
+        "endpoint_url": "https://hooks.example.com/T0KEN",
+        "secret": "signs-webhooks",
+    }
+    made = await house.admin.post("/organizations/acme/notifications", body, expect=201)
+    return NotificationId(made["notification_id"])
+
+
 @asynccontextmanager
 async def open_again(settings: ServerSettings, things: Things) -> AsyncIterator[House]:
     """The server again, with an agent that registers anew."""
@@ -218,6 +239,14 @@ async def read_everything(house: House, things: Things) -> None:
         run_task = await SqlRunTaskStore().get(tx, things.run_task.id)
     assert run_task is not None
     assert key_of(parts.keyring, run_task) == "signs-calls"
+    async with parts.database.read() as tx:
+        notification = await SqlNotificationStore().get(tx, things.notification)
+    assert notification is not None
+    assert url_of(parts.keyring, notification).endswith("/T0KEN")
+    assert secret_of(parts.keyring, notification) == "signs-webhooks"
+    async with parts.database.read() as tx:
+        (issuer_key,) = await SqlIssuerKeyStore().list_keys(tx)
+    assert private_half(parts.keyring, issuer_key).thumbprint() == issuer_key.id
 
     await install(house)
     jobs = await work_of(house, 3)

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from sluice.auth.guard import permission_of
 from sluice.auth.openapi import OTHERS, operation_of
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.edge.stopping import Stopping
 from sluice.server.app import build_app
 from sluice.server.concepts import build_concepts
@@ -82,8 +82,17 @@ async def test_who_needs_a_token_is_said_of_each(
 
 async def test_every_failure_is_a_problem(document: Json) -> None:
     for path, method, operation in operations(document):
-        [media] = operation["responses"]["default"]["content"]
-        assert media == "application/problem+json", (method, path)
+        answers = operation["responses"]
+        assert "default" not in answers, (method, path)
+        failed = {status: said for status, said in answers.items() if status >= "400"}
+        assert {"422", "429", "503"} <= set(failed), (method, path)
+        if "security" in operation:
+            assert {"401", "403", "404"} <= set(failed), (method, path)
+        for status, said in failed.items():
+            if "$ref" in said:
+                assert said["$ref"] == f"#/components/responses/Problem{status}"
+            else:
+                assert "application/problem+json" in said["content"], (method, path)
     schemas = document["components"]["schemas"]
     assert "HTTPValidationError" not in schemas
     assert "detail" in schemas["Problem"]["required"]
@@ -95,7 +104,11 @@ async def test_references_lead_somewhere_and_names_are_given_once(
     schemas = document["components"]["schemas"]
     named = set(re.findall(r"'\$ref': '#/components/schemas/([^']+)'", str(document)))
     assert named - set(schemas) == set()
-    assert re.findall(r"'\$ref': '(?!#/components/schemas/)", str(document)) == []
+    given = document["components"]["responses"]
+    named = set(re.findall(r"'\$ref': '#/components/responses/([^']+)'", str(document)))
+    assert named - set(given) == set()
+    elsewhere = r"'\$ref': '(?!#/components/(?:schemas|responses)/)"
+    assert re.findall(elsewhere, str(document)) == []
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(ids) == len(set(ids))
 

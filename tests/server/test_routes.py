@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from sluice.auth.guard import permission_of
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.edge.stopping import Stopping
 from sluice.server.app import build_app
 from sluice.server.concepts import build_concepts
@@ -25,7 +25,15 @@ PUBLIC = {
     ("GET", "/metrics"),
     ("GET", "/api/v1/openapi.json"),
     ("GET", "/embed.js"),
+    ("GET", "/.well-known/openid-configuration"),
+    ("GET", "/.well-known/jwks"),
     ("POST", "/api/v1/auth/setup"),
+    # signing in itself
+    ("POST", "/api/v1/auth/login"),
+    ("POST", "/api/v1/auth/login/token"),
+    ("GET", "/api/v1/auth/methods"),
+    ("GET", "/api/v1/auth/oidc/login"),
+    ("GET", "/api/v1/auth/oidc/callback"),
     # by the token of the result, which the routes check themselves
     ("PATCH", "/api/v1/task-results/{result_id}/callback"),
     ("PATCH", "/api/v1/run-task-results/{result_id}/callback"),

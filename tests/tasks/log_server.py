@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from sluice.auth.guard import deny_by_default
 from sluice.auth.model import AgentPrincipal, Principal, TaskPrincipal, UserPrincipal
+from sluice.auth.trail import NoTrail
 from sluice.base.clock import SystemClock
 from sluice.base.errors import NotFoundError, UnauthorizedError
 from sluice.base.ids import (
@@ -35,6 +36,7 @@ from sluice.tasks.log_api import build_log_routes
 from sluice.tasks.log_facts import LogApiDeps
 from sluice.tasks.model import LogFigures, Task, TaskState
 from sluice.tasks.viewers import Admission, StreamLimits
+from sluice.testing.open_access import OpenAccess
 from sluice.wire.agent import Engine
 from sluice.wire.shapes.tasks import TaskType
 from tests.logs.harness import Agent, new_log, running
@@ -131,6 +133,8 @@ async def frames_to_end(socket: ClientConnection) -> list[dict[str, Any]]:
 
 def build_app(system: LogSystem, facts: Facts, limits: StreamLimits) -> FastAPI:
     app = FastAPI()
+    app.state.access = OpenAccess()
+    app.state.trail = NoTrail()
     app.state.authenticator = facts
     install_problem_handlers(app)
     app.add_middleware(CheckUpgrades, allowed_origins={ALLOWED})

@@ -65,6 +65,29 @@ def test_what_was_refused_is_not_counted() -> None:
         admission.enter(visitor())
 
 
+def test_what_was_refused_costs_the_address_nothing() -> None:
+    admission, _ = admitting()
+    for number in range(3):
+        admission.enter(visitor(task=f"t{number}"))
+    for _ in range(50):
+        with pytest.raises(RateLimitedError, match="streams_per_user"):
+            admission.enter(visitor(task="t9"))
+    # the fourth of four that the address may open
+    admission.enter(visitor(task="t9", user="other"))
+
+
+def test_many_addresses_are_not_kept_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sluice.tasks.viewers._ADDRESSES", 100)
+    admission, _ = admitting()
+    for number in range(5000):
+        one = visitor(task=f"t{number}", user=f"u{number}", address=f"a{number}")
+        admission.enter(one)
+        admission.leave(one)
+    assert len(admission._recent) <= 101
+
+
 def test_a_script_has_a_limit_of_its_own() -> None:
     limits = StreamLimits(viewers_per_task=100, viewers_per_script=1)
     admission = Admission(limits, TurnedClock())

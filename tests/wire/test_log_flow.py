@@ -241,3 +241,10 @@ def test_every_byte_arrives_once_and_in_order(
         talk.check()
     assert bytes(receiver.stored) == data
     assert talk.sender.acked == len(data)
+
+
+def test_a_full_log_is_gone_on_with_from_where_it_stands() -> None:
+    sent = on_sent(opened(new_sender(epoch=1, base=0)), length=900, now=0.0)
+    full = on_ack(sent, Ack(AckStatus.FULL, 500, 9, limit=600), end=700)
+    assert (full.acked, full.sent, full.stopped) == (500, 500, "")
+    assert next_step(full, end=700, now=9.0) == Send(500, 256 * 1024)

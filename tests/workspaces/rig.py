@@ -17,6 +17,7 @@ from sluice.auth.keyring import KeyRing
 from sluice.auth.model import Organization, Principal, TaskPrincipal, UserPrincipal
 from sluice.auth.ports import AuthStore
 from sluice.auth.store import SqlAuthStore
+from sluice.auth.trail import NoTrail
 from sluice.base.errors import UnauthorizedError
 from sluice.base.ids import (
     LeaseId,
@@ -49,6 +50,7 @@ from sluice.testing.memory_workspaces import (
     MemoryVariableStore,
     MemoryWorkspaceStore,
 )
+from sluice.testing.open_access import OpenAccess
 from sluice.wire.agent import Engine
 from sluice.wire.shapes.workspaces import ExecutionMode, LockHolderKind
 from sluice.workspaces.actions import WorkspaceDeps
@@ -266,6 +268,8 @@ async def build_rig(backing: Backing, tmp_path: Path) -> Rig:
         hub,
         keyring,
     )
+    rig.app.state.access = OpenAccess()
+    rig.app.state.trail = NoTrail()
     rig.app.state.authenticator = Names()
     rig.app.add_middleware(BodyCap)
     install_problem_handlers(rig.app)

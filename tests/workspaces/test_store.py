@@ -14,6 +14,7 @@ from sluice.wire.shapes.workspaces import (
     VariableCategory,
 )
 from sluice.workspaces.model import Lock, Variable
+from sluice.workspaces.ports import WorkspaceFilter
 from tests.conftest import Backing
 from tests.workspaces.rig import (
     NOW,
@@ -111,16 +112,26 @@ async def test_workspaces_are_listed_by_name_in_pages(
         foreign = make_workspace(WorkspaceId("ws-b"), "foreign", OTHER_ORG)
         await stores.workspaces.add(tx, foreign)
 
-    async def names(page: Page) -> list[str]:
+    async def names(
+        which: WorkspaceFilter, page: Page | None = None
+    ) -> tuple[list[str], int]:
         async with transactions.transactions.read() as tx:
-            found = await stores.workspaces.list_workspaces(tx, ORG, page)
-        return [workspace.name for workspace in found]
+            found, total = await stores.workspaces.list_workspaces(
+                tx, which, page or Page()
+            )
+        return [workspace.name for workspace in found], total
 
-    assert await names(Page()) == ["ape", "hello", "mouse", "zebra"]
-    assert await names(Page(limit=2, offset=1)) == ["hello", "mouse"]
-    async with transactions.transactions.read() as tx:
-        assert await stores.workspaces.count_workspaces(tx, ORG) == 4
-        assert await stores.workspaces.count_workspaces(tx, OTHER_ORG) == 1
+    everything = WorkspaceFilter(ORG)
+    assert await names(everything) == (["ape", "hello", "mouse", "zebra"], 4)
+    assert await names(everything, Page(2, 1)) == (["hello", "mouse"], 4)
+    assert await names(WorkspaceFilter(OTHER_ORG)) == (["foreign"], 1)
+    seen = frozenset({WorkspaceId("ws-a0"), WorkspaceId("ws-a2"), WorkspaceId("ws-b")})
+    some = WorkspaceFilter(ORG, visible=seen)
+    assert await names(some) == (["mouse", "zebra"], 2)
+    assert await names(some, Page(1, 1)) == (["zebra"], 2)
+    assert await names(WorkspaceFilter(ORG, visible=frozenset())) == ([], 0)
+    assert await names(WorkspaceFilter(ORG, "ape")) == (["ape"], 1)
+    assert await names(WorkspaceFilter(ORG, "ape", seen)) == ([], 0)
 
 
 async def test_the_lock_has_one_holder(transactions: Backing, stores: Stores) -> None:

@@ -15,6 +15,7 @@ from sluice.agents.ports import AgentStore, AgentTokens
 from sluice.agents.presence import is_alive, state_of
 from sluice.agents.skew import skew_of
 from sluice.auth.actions import AuthDeps, get_organization
+from sluice.auth.audit_calls import about
 from sluice.auth.model import AgentPrincipal, PoolPrincipal
 from sluice.base.clock import Clock
 from sluice.base.errors import ConflictError, ForbiddenError, NotFoundError
@@ -91,6 +92,7 @@ async def register(
         before = await _taken_up(deps, tx, pool, wanted)
         agent = _introduced(before, wanted, pool, now)
         await deps.store.put_agent(tx, agent)
+        about(agent.id, organization_id=pool.organization_id, name=agent.name)
     _logger.info(
         "agent registered",
         agent_id=agent.id,

@@ -1,5 +1,6 @@
 """Routes of pools and agents, and what agents report of phases."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -20,8 +21,8 @@ from sluice.auth.model import (
     StoredToken,
     TaskPrincipal,
 )
-from sluice.auth.policy import Permission
-from sluice.base.errors import ForbiddenError
+from sluice.auth.permissions import Permission
+from sluice.base.errors import ForbiddenError, NotFoundError
 from sluice.base.ids import AgentId, LeaseId, PoolId, TaskId, TokenId
 from sluice.tasks.actions import finish_phase, get_lease, phase_started
 from sluice.wire.agent import (
@@ -44,7 +45,7 @@ PING_NOW = {"Sluice-Ping": "now"}
 """On a pull's 204: there is an order, and the agent hears it by its ping."""
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
-Admin = Annotated[Principal, Depends(require(Permission.ADMIN))]
+Keeper = Annotated[Principal, Depends(require(Permission.MANAGE_POOLS))]
 Registrant = Annotated[Principal, Depends(require(Permission.REGISTER_AGENT))]
 Worker = Annotated[Principal, Depends(require(Permission.WORK))]
 Reporter = Annotated[Principal, Depends(require(Permission.TASK_DATA))]
@@ -71,7 +72,7 @@ def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
 
     @router.post("/organizations/{organization}/pools", status_code=201)
     async def create_pool(
-        organization: str, given: PoolInput, _: Admin
+        organization: str, given: PoolInput, _: Keeper
     ) -> pools_shapes.Pool:
         """Make a pool; the organization is named by its id or its name."""
         made = await pool_actions.create_pool(
@@ -86,7 +87,7 @@ def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
 
     @router.patch("/pools/{pool_id}")
     async def change_pool(
-        pool_id: str, given: PoolPatch, _: Admin
+        pool_id: str, given: PoolPatch, _: Keeper
     ) -> pools_shapes.Pool:
         """Change a pool's rules; what is absent stays."""
         changed = await pool_actions.change_pool(
@@ -99,7 +100,7 @@ def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
         status_code=204,
         responses={409: {"description": "It is in use; the detail says by what."}},
     )
-    async def delete_pool(pool_id: str, _: Admin) -> None:
+    async def delete_pool(pool_id: str, _: Keeper) -> None:
         """Remove a pool that nothing names, with its tokens and its offline agents."""
         await pool_actions.delete_pool(deps, pool_id=PoolId(pool_id))
 
@@ -107,7 +108,7 @@ def _add_pools(router: APIRouter, deps: AgentDeps) -> None:
 def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
     @router.post("/pools/{pool_id}/tokens", status_code=201)
     async def issue_pool_token(
-        pool_id: str, given: TokenInput, _: Admin
+        pool_id: str, given: TokenInput, _: Keeper
     ) -> people_shapes.NewToken:
         """Make a token with which agents register in the pool; it is shown this once."""
         issued = await pool_actions.issue_pool_token(
@@ -121,13 +122,15 @@ def _add_pool_tokens(router: APIRouter, deps: AgentDeps) -> None:
         )
 
     @router.get("/pools/{pool_id}/tokens")
-    async def list_pool_tokens(pool_id: str, _: Admin) -> list[people_shapes.TokenInfo]:
+    async def list_pool_tokens(
+        pool_id: str, _: Keeper
+    ) -> list[people_shapes.TokenInfo]:
         """The pool's tokens, without their secrets."""
         found = await pool_actions.pool_tokens(deps, pool_id=PoolId(pool_id))
         return [_token_info(token) for token in found]
 
     @router.delete("/pools/{pool_id}/tokens/{token_id}", status_code=204)
-    async def end_pool_token(pool_id: str, token_id: str, _: Admin) -> None:
+    async def end_pool_token(pool_id: str, token_id: str, _: Keeper) -> None:
         """Revoke a token; agents that registered with it go on."""
         await pool_actions.end_pool_token(
             deps, pool_id=PoolId(pool_id), token_id=TokenId(token_id)
@@ -156,7 +159,7 @@ def _add_agents(router: APIRouter, deps: AgentDeps) -> None:
         status_code=204,
         responses={409: {"description": "It is alive, or holds a task."}},
     )
-    async def remove_agent(agent_id: str, _: Admin) -> None:
+    async def remove_agent(agent_id: str, _: Keeper) -> None:
         """Forget an agent that is offline and holds nothing."""
         await actions.remove_agent(deps, agent_id=AgentId(agent_id))
 
@@ -164,21 +167,21 @@ def _add_agents(router: APIRouter, deps: AgentDeps) -> None:
 def _add_drains(router: APIRouter, deps: AgentDeps) -> None:
     @router.post("/agents/{agent_id}/drain")
     async def drain(
-        agent_id: str, given: ReasonInput, admin: Admin
+        agent_id: str, given: ReasonInput, caller: Keeper
     ) -> pools_shapes.Agent:
         """Have an agent take no more work until it is resumed; what it runs goes on."""
         seen = await actions.drain(
-            deps, agent_id=AgentId(agent_id), actor=admin.actor, reason=given.reason
+            deps, agent_id=AgentId(agent_id), actor=caller.actor, reason=given.reason
         )
         return agent_resource(seen)
 
     @router.post("/agents/{agent_id}/resume")
     async def resume(
-        agent_id: str, given: ReasonInput, admin: Admin
+        agent_id: str, given: ReasonInput, caller: Keeper
     ) -> pools_shapes.Agent:
         """Have an agent take work again."""
         seen = await actions.resume(
-            deps, agent_id=AgentId(agent_id), actor=admin.actor, reason=given.reason
+            deps, agent_id=AgentId(agent_id), actor=caller.actor, reason=given.reason
         )
         return agent_resource(seen)
 
@@ -231,7 +234,8 @@ def _add_reports(router: APIRouter, deps: AgentDeps) -> None:
         agent_id: str, task_id: str, given: StartedReport, caller: Reporter
     ) -> dict[str, str]:
         """The phase process has begun under this lease."""
-        await _check_reporter(deps, caller, AgentId(agent_id), LeaseId(given.lease_id))
+        told = _Told(AgentId(agent_id), TaskId(task_id), LeaseId(given.lease_id))
+        await _check_reporter(deps, caller, told)
         await phase_started(
             deps.tasks, task_id=TaskId(task_id), lease_id=LeaseId(given.lease_id)
         )
@@ -245,7 +249,8 @@ def _add_reports(router: APIRouter, deps: AgentDeps) -> None:
         agent_id: str, task_id: str, given: PhaseResult, caller: Reporter
     ) -> dict[str, str]:
         """The phase has ended and its log is uploaded; saying it again changes nothing."""
-        await _check_reporter(deps, caller, AgentId(agent_id), LeaseId(given.lease_id))
+        told = _Told(AgentId(agent_id), TaskId(task_id), LeaseId(given.lease_id))
+        await _check_reporter(deps, caller, told)
         await finish_phase(deps.tasks, task_id=TaskId(task_id), result=given)
         return {}
 
@@ -257,17 +262,28 @@ def _agent_caller(caller: Principal, agent_id: AgentId) -> AgentPrincipal:
     return caller
 
 
-async def _check_reporter(
-    deps: AgentDeps, caller: Principal, agent_id: AgentId, lease_id: LeaseId
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Whose phase a report is about, as its address and body say."""
+
+    agent_id: AgentId
+    task_id: TaskId
+    lease_id: LeaseId
+
+
+async def _check_reporter(deps: AgentDeps, caller: Principal, told: _Told) -> None:
     """The lease is the caller's own: by the agent's token or by the task's."""
+    lease_id = told.lease_id
     match caller:
         case AgentPrincipal():
-            actions.same_agent(caller, agent_id)
+            actions.same_agent(caller, told.agent_id)
             lease = await get_lease(deps.tasks, lease_id=lease_id)
-            own = lease.agent_id == agent_id
+            if (lease.agent_id, lease.task_id) != (told.agent_id, told.task_id):
+                # as if it were not there: it may be another organization's
+                raise NotFoundError(f"There is no lease {lease_id}.")
+            own = True
         case TaskPrincipal():
-            own = caller.lease_id == lease_id
+            own = (caller.task_id, caller.lease_id) == (told.task_id, lease_id)
         case _:
             own = False
     if not own:

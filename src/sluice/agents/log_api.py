@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from sluice.agents.upload import Upload, UploadDeps
 from sluice.auth.guard import authorize, guarded, principal_of
 from sluice.auth.model import AgentPrincipal, Principal, TaskPrincipal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.errors import (
     ForbiddenError,
     InvalidInputError,
@@ -46,6 +46,7 @@ _STATUS = {
     AckStatus.WRONG_EPOCH: 409,
     AckStatus.CLOSED: 410,
     AckStatus.CORRUPT: 400,
+    AckStatus.FULL: 413,
 }
 _encode = msgspec.json.Encoder().encode
 
@@ -78,6 +79,10 @@ PATCH = Described(
         409: Content("The log stands elsewhere, or another writes it.", record=Ack),
         410: Content("The log has ended.", record=Ack),
         400: Content("A checksum does not fit; nothing is stored.", record=Ack),
+        413: Content(
+            "The log is full: what fits is stored, further output is dropped.",
+            record=Ack,
+        ),
     },
     (_LEASE,),
     Content(_MESSAGE, "application/octet-stream"),
@@ -174,7 +179,7 @@ class UploadPatch:
         pending = await self._deps.logs.offer(task_id, epoch, offset, payload)
         ack = await pending.ack()
         await work.renew(lease)
-        if pending.events and ack.status is AckStatus.OK:
+        if pending.events and ack.status in {AckStatus.OK, AckStatus.FULL}:
             await work.record(lease, pending.events)
         return _answer(msgspec.structs.replace(ack, command=await work.command(lease)))
 
@@ -192,20 +197,20 @@ async def _lease(
 
     Raises:
         InvalidInputError: the address does not say which.
-        ForbiddenError: it is not the caller's, or not one of this task.
-        NotFoundError: there is no such lease.
+        ForbiddenError: it is not one of this task.
+        NotFoundError: there is no such lease, or another agent holds it.
     """
     lease_id = _lease_id(connection, principal, task_id)
+    unknown = NotFoundError(
+        f"There is no lease {lease_id}; give the one that the phase's order names."
+    )
     try:
         lease = await deps.work.lease(lease_id)
     except NotFoundError:
-        raise NotFoundError(
-            f"There is no lease {lease_id}; give the one that the phase's order names."
-        ) from None
-    by_another = (
-        isinstance(principal, AgentPrincipal) and lease.agent_id != principal.agent_id
-    )
-    if lease.task_id != task_id or by_another:
+        raise unknown from None
+    if isinstance(principal, AgentPrincipal) and lease.agent_id != principal.agent_id:
+        raise unknown
+    if lease.task_id != task_id:
         raise ForbiddenError(
             f"The lease {lease.id} is not {principal.actor}'s for {task_id}; "
             "give the one that the phase's order names."

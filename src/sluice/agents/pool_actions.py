@@ -14,6 +14,7 @@ from sluice.auth.actions import (
     list_pool_tokens,
     revoke_pool_token,
 )
+from sluice.auth.audit_calls import about
 from sluice.auth.model import StoredToken, TokenKind
 from sluice.base.errors import ConflictError, NotFoundError
 from sluice.base.ids import PoolId, TokenId, new_pool_id
@@ -41,6 +42,7 @@ async def create_pool(deps: AgentDeps, *, organization: str, wanted: PoolInput) 
     )
     async with deps.transactions.write() as tx:
         await deps.store.add_pool(tx, pool)
+        about(pool.id, name=pool.name)
     return pool
 
 

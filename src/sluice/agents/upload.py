@@ -21,7 +21,8 @@ from sluice.base.ids import LeaseId, TaskId
 from sluice.events.hub import Hub
 from sluice.events.topics import agent_topic, task_topic, watch_topic
 from sluice.logs.incoming import BrokenUploadError, split_upload
-from sluice.logs.logbook import Logs, Pending
+from sluice.logs.logbook import Logs
+from sluice.logs.pending import Pending
 from sluice.logs.tails import Tails
 from sluice.tasks.model import LeaseRecord
 from sluice.wire.agent import PING_COMMAND
@@ -204,7 +205,7 @@ class Upload:
             self._weigh(-pending.size)
             if not self._next_says_more(ack):
                 await self._say(ack)
-            if pending.events and ack.status is AckStatus.OK:
+            if pending.events and ack.status in {AckStatus.OK, AckStatus.FULL}:
                 await self._tried(self._deps.work.record(self._lease, pending.events))
 
     def _weigh(self, change: int) -> None:

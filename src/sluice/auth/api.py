@@ -1,30 +1,41 @@
-"""Routes of setup, tokens, users and organizations."""
+"""Routes of setup and tokens; brings those of users and organizations along."""
 
 from typing import Annotated, assert_never
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from sluice.auth import actions
 from sluice.auth.actions import AuthDeps, IssuedToken
-from sluice.auth.guard import guarded, require, require_user
+from sluice.auth.grants_api import add_grants
+from sluice.auth.guard import check, guarded, require, require_user
 from sluice.auth.model import (
+    UNLIMITED,
     AgentPrincipal,
-    Organization,
     PoolPrincipal,
     Principal,
     ResultPrincipal,
+    Scope,
     StoredToken,
     TaskPrincipal,
     TokenKind,
-    User,
     UserPrincipal,
 )
-from sluice.auth.policy import Permission
+from sluice.auth.narrowing import narrowed
+from sluice.auth.organizations_api import (
+    add_members,
+    add_organizations,
+    permissions_resource,
+)
+from sluice.auth.permissions import Permission
+from sluice.auth.teams_api import add_team_members, add_teams
+from sluice.auth.token_rotation import rotate_user_token
+from sluice.auth.user_actions import get_user
+from sluice.auth.users_api import add_users
 from sluice.base.ids import TokenId, UserId
 from sluice.wire.shapes import people as people_shapes
 
 Caller = Annotated[UserPrincipal, Depends(require_user(Permission.SIGNED_IN))]
-Reader = Annotated[Principal, Depends(require(Permission.READ))]
+Owner = Annotated[UserPrincipal, Depends(require_user(Permission.MANAGE_OWN))]
 Admin = Annotated[UserPrincipal, Depends(require_user(Permission.ADMIN))]
 
 
@@ -33,8 +44,13 @@ def build_router(deps: AuthDeps) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["who"])
     _add_sign_in(router, deps)
     _add_tokens(router, deps)
-    _add_users(router, deps)
-    _add_organizations(router, deps)
+    _add_others_tokens(router, deps)
+    add_users(router, deps)
+    add_organizations(router, deps)
+    add_members(router, deps)
+    add_teams(router, deps)
+    add_team_members(router, deps)
+    add_grants(router, deps)
     return router
 
 
@@ -60,8 +76,9 @@ def _add_sign_in(router: APIRouter, deps: AuthDeps) -> None:
     async def me(
         principal: Annotated[Principal, Depends(require(Permission.WHOAMI))],
     ) -> people_shapes.Me:
-        """Who the caller is."""
-        return _me(principal)
+        """Who the caller is, and what they may do beside any organization."""
+        names = permissions_resource(principal).permissions
+        return _me(principal).model_copy(update={"permissions": names})
 
 
 def _add_tokens(router: APIRouter, deps: AuthDeps) -> None:
@@ -73,75 +90,72 @@ def _add_tokens(router: APIRouter, deps: AuthDeps) -> None:
 
     @router.post("/tokens", status_code=201)
     async def create_token(
-        caller: Caller, body: people_shapes.TokenInput
+        owner: Owner, request: Request, body: people_shapes.ApiTokenInput
     ) -> people_shapes.NewToken:
-        """A new API token of the caller's own."""
+        """A new API token of the caller's own, no wider than its scope."""
+        scope = await narrowed(deps, request.app.state.access, owner, body.scope)
         issued = await actions.create_user_token(
             deps,
-            user_id=caller.user_id,
+            user_id=owner.user_id,
             name=body.name,
             expires_in_days=body.expires_in_days,
+            scope=scope,
+        )
+        return new_token(issued)
+
+    @router.post("/tokens/{token_id}/rotate", status_code=201)
+    async def rotate_token(owner: Owner, token_id: str) -> people_shapes.NewToken:
+        """End one of the caller's own API tokens and make one like it in its place."""
+        issued = await rotate_user_token(
+            deps, user_id=owner.user_id, token_id=TokenId(token_id)
         )
         return new_token(issued)
 
     @router.delete("/tokens/{token_id}", status_code=204)
     async def revoke_token(caller: Caller, token_id: str) -> Response:
-        """End one of the caller's own API tokens."""
+        """End one of the caller's own API tokens; a narrowed one ends itself alone."""
+        if TokenId(token_id) != caller.credential_id:
+            check(caller, Permission.MANAGE_OWN)
         await actions.revoke_user_token(
             deps, user_id=caller.user_id, token_id=TokenId(token_id)
         )
         return Response(status_code=204)
 
 
-def _add_users(router: APIRouter, deps: AuthDeps) -> None:
-    @router.get("/users")
-    async def list_users(admin: Admin) -> list[people_shapes.User]:
-        """All users."""
-        return [_user(user) for user in await actions.list_users(deps)]
-
-    @router.post("/users", status_code=201)
-    async def create_user(
-        admin: Admin, body: people_shapes.UserInput
-    ) -> people_shapes.User:
-        """A new user."""
-        user = await actions.create_user(deps, name=body.name, admin=body.admin)
-        return _user(user)
+def _add_others_tokens(router: APIRouter, deps: AuthDeps) -> None:
+    @router.get("/users/{user_id}/tokens")
+    async def list_users_tokens(
+        _: Admin, user_id: str
+    ) -> list[people_shapes.TokenInfo]:
+        """The API tokens of a user."""
+        user = await get_user(deps, user_id=UserId(user_id))
+        found = await actions.list_user_tokens(deps, user_id=user.id)
+        return [token_info(token) for token in found]
 
     @router.post("/users/{user_id}/tokens", status_code=201)
     async def create_users_token(
-        admin: Admin, user_id: str, body: people_shapes.TokenInput
+        _: Admin, request: Request, user_id: str, body: people_shapes.ApiTokenInput
     ) -> people_shapes.NewToken:
-        """A first API token for another user, to be handed to them."""
+        """An API token for another user, to be handed to them."""
+        user = await get_user(deps, user_id=UserId(user_id))
+        subject = UserPrincipal(user.id, user.name, user.admin)
+        scope = await narrowed(deps, request.app.state.access, subject, body.scope)
         issued = await actions.create_user_token(
             deps,
-            user_id=UserId(user_id),
+            user_id=user.id,
             name=body.name,
             expires_in_days=body.expires_in_days,
+            scope=scope,
         )
         return new_token(issued)
 
-
-def _add_organizations(router: APIRouter, deps: AuthDeps) -> None:
-    @router.get("/organizations")
-    async def list_organizations(reader: Reader) -> list[people_shapes.Organization]:
-        """All organizations."""
-        found = await actions.list_organizations(deps)
-        return [_organization(organization) for organization in found]
-
-    @router.post("/organizations", status_code=201)
-    async def create_organization(
-        admin: Admin, body: people_shapes.OrganizationInput
-    ) -> people_shapes.Organization:
-        """A new organization."""
-        return _organization(await actions.create_organization(deps, name=body.name))
-
-    @router.get("/organizations/{id_or_name}")
-    async def get_organization(
-        reader: Reader, id_or_name: str
-    ) -> people_shapes.Organization:
-        """One organization, by id or name."""
-        found = await actions.get_organization(deps, id_or_name=id_or_name)
-        return _organization(found)
+    @router.delete("/users/{user_id}/tokens/{token_id}", status_code=204)
+    async def revoke_users_token(_: Admin, user_id: str, token_id: str) -> Response:
+        """End one of a user's API tokens."""
+        await actions.revoke_user_token(
+            deps, user_id=UserId(user_id), token_id=TokenId(token_id)
+        )
+        return Response(status_code=204)
 
 
 def new_token(issued: IssuedToken) -> people_shapes.NewToken:
@@ -153,6 +167,7 @@ def new_token(issued: IssuedToken) -> people_shapes.NewToken:
         token=issued.secret,
         user_id=token.subject_id if token.kind is TokenKind.USER else None,
         expires_at=token.expires_at,
+        scope=_scope(token.scope),
     )
 
 
@@ -164,20 +179,18 @@ def token_info(token: StoredToken) -> people_shapes.TokenInfo:
         created_at=token.created_at,
         expires_at=token.expires_at,
         last_used_at=token.last_used_at,
+        scope=_scope(token.scope),
     )
 
 
-def _user(user: User) -> people_shapes.User:
-    return people_shapes.User(
-        id=user.id, name=user.name, admin=user.admin, created_at=user.created_at
-    )
-
-
-def _organization(organization: Organization) -> people_shapes.Organization:
-    return people_shapes.Organization(
-        id=organization.id,
-        name=organization.name,
-        created_at=organization.created_at,
+def _scope(scope: Scope) -> people_shapes.TokenScope | None:
+    if scope == UNLIMITED:
+        return None
+    inside = scope.workspace_ids
+    return people_shapes.TokenScope(
+        level=scope.level.value,
+        organization_id=scope.organization_id,
+        workspace_ids=None if inside is None else sorted(inside),
     )
 
 

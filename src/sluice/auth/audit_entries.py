@@ -9,6 +9,8 @@ from sluice.wire.texts import storable
 
 DETAIL_LENGTH = 2000
 """Longest text of one detail; the audit log keeps no documents."""
+TEXT_LENGTH = 500
+"""Longest text of any other field: names and ids are shorter, what is asked for may not be."""
 
 
 def new_entry(
@@ -22,6 +24,8 @@ def new_entry(
 ) -> AuditEntry:
     """An entry for something done now; `AuditLog.append` keeps it.
 
+    The log finds out itself from where it was done, and by which request.
+
     Args:
         clock: tells when.
         actor: who, as `Principal.actor` names the caller.
@@ -34,15 +38,15 @@ def new_entry(
         id=new_audit_entry_id(),
         at=clock.now(),
         organization_id=organization_id,
-        actor=actor,
+        actor=_kept(actor, TEXT_LENGTH),
         action=action,
-        subject=subject,
-        detail={name: _kept(text) for name, text in (detail or {}).items()},
+        subject=_kept(subject, TEXT_LENGTH),
+        detail={
+            name: _kept(text, DETAIL_LENGTH) for name, text in (detail or {}).items()
+        },
     )
 
 
-def _kept(text: str) -> str:
+def _kept(text: str, length: int) -> str:
     text = storable(text)
-    if len(text) <= DETAIL_LENGTH:
-        return text
-    return text[: DETAIL_LENGTH - 1] + "…"
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,10 +1,8 @@
 """The one way in: every route declares a permission, or nobody gets through it."""
 
-import base64
-import binascii
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import FastAPI
@@ -15,54 +13,31 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
+from sluice.auth.access import Access
+from sluice.auth.audit_calls import refused
+from sluice.auth.credentials import bearer_of
 from sluice.auth.model import (
+    SITE,
     AgentPrincipal,
+    Place,
+    PoolPrincipal,
     Principal,
     ResultPrincipal,
     TaskPrincipal,
     UserPrincipal,
 )
-from sluice.auth.policy import Permission, granted
-from sluice.base.errors import ForbiddenError, UnauthorizedError
+from sluice.auth.permissions import Permission
+from sluice.auth.policy import granted
+from sluice.auth.rates import count_caller, count_place
+from sluice.auth.trail import Trail
+from sluice.base.errors import ForbiddenError, NotFoundError, SluiceError
+from sluice.base.ids import OrganizationId, WorkspaceId
 from sluice.edge.described import ATTRIBUTE as DESCRIBED
 from sluice.edge.described import Described
 from sluice.edge.problems import problem_of
 
 _ATTRIBUTE = "permission"
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-
-
-class Authenticates(Protocol):
-    """What the guard needs of `Authenticator`; it lies in ``app.state.authenticator``."""
-
-    async def authenticate(self, bearer: str) -> Principal:
-        """The caller that ``bearer`` stands for, or UnauthorizedError."""
-        ...
-
-
-def bearer_of(connection: HTTPConnection) -> str:
-    """The secret that came with a request: a bearer, or the password of HTTP basic.
-
-    Terraform's `http` backend only speaks basic; the user name is not looked at.
-    """
-    scheme, _, value = connection.headers.get("authorization", "").partition(" ")
-    match scheme.lower():
-        case "bearer":
-            return value.strip()
-        case "basic":
-            return _basic_password(value.strip())
-        case _:
-            return ""
-
-
-def _basic_password(encoded: str) -> str:
-    try:
-        decoded = base64.b64decode(encoded, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise UnauthorizedError(
-            "The basic credentials cannot be read; send user:token in base64."
-        ) from None
-    return decoded.partition(":")[2]
 
 
 def check(principal: Principal, permission: Permission) -> None:
@@ -72,26 +47,174 @@ def check(principal: Principal, permission: Permission) -> None:
         ForbiddenError: the caller may not do this.
     """
     if permission not in granted(principal):
-        raise ForbiddenError(
+        reason = (
             f"{principal.actor} lacks the permission `{permission}`; "
-            "use a token that has it."
+            "ask an administrator for it, or use a token that has it."
         )
+        refused(permission.value, reason)
+        raise ForbiddenError(reason)
 
 
-async def authorize(connection: HTTPConnection, permission: Permission) -> Principal:
-    """The caller of a request, if it may do this; also kept in ``connection.state``."""
-    authenticator: Authenticates = connection.app.state.authenticator
-    principal = await authenticator.authenticate(bearer_of(connection))
+async def authorize(
+    connection: HTTPConnection, permission: Permission, *, late: bool = False
+) -> Principal:
+    """The caller of a request, if it may do this; also kept in ``connection.state``.
+
+    The place is the one that the path's parameters name, or the query's where the path
+    names none. A route whose place is known only ``late``, from its body, gets a caller
+    who may do nothing yet, and asks `permit` before it does anything.
+
+    Raises:
+        UnauthorizedError: no valid credentials.
+        NotFoundError: the place is not there, or hidden from the caller.
+        ForbiddenError: the caller may not do this there.
+    """
+    state = connection.app.state
+    principal = await state.authenticator.authenticate(bearer_of(connection))
     connection.state.principal = principal
+    connection.state.permission = permission
     _bind(principal)
-    check(principal, permission)
+    await count_caller(connection, principal)
+    if late and isinstance(principal, UserPrincipal | PoolPrincipal):
+        return principal
+    trail: Trail = state.trail
+    access: Access = state.access
+    place = SITE
+    try:
+        principal, place = await access.enter(principal, _named(connection, access))
+        check(principal, permission)
+    except SluiceError as error:
+        await trail.denied(connection, principal, permission, error, place=place)
+        raise
+    connection.state.principal = principal
+    connection.state.place = place
+    await count_place(connection, principal, place)
+    trail.begin(connection, principal, permission, place)
     return principal
+
+
+async def permit(
+    connection: HTTPConnection, place: Place, permission: Permission | None = None
+) -> Principal:
+    """The caller with what they may do at ``place``, for a route that learns it late.
+
+    Args:
+        connection: the request, past its guard.
+        place: what the request's body names.
+        permission: by default the one that the route declares.
+
+    Raises:
+        NotFoundError: the place is hidden from the caller.
+        ForbiddenError: the caller may not do this there.
+    """
+    access: Access = connection.app.state.access
+
+    async def at_place() -> tuple[Principal, Place]:
+        return await access.at(principal_of(connection), place), place
+
+    return await _permit(connection, at_place(), permission)
+
+
+async def permit_named(
+    connection: HTTPConnection,
+    permission: Permission | None = None,
+    **named: str,
+) -> Principal:
+    """As `permit`, for a place that is known by the name or id of something in it.
+
+    Args:
+        connection: the request, past its guard.
+        permission: by default the one that the route declares.
+        named: values by the names that parameters in paths have, such as
+            ``organization="acme"``.
+
+    Raises:
+        NotFoundError: something named is not there, or hidden from the caller.
+        ForbiddenError: the caller may not do this there.
+    """
+    access: Access = connection.app.state.access
+    known = {name: value for name, value in named.items() if name in access.names}
+    entering = access.enter(principal_of(connection), known)
+    return await _permit(connection, entering, permission)
+
+
+async def _permit(
+    connection: HTTPConnection,
+    entering: Awaitable[tuple[Principal, Place]],
+    permission: Permission | None,
+) -> Principal:
+    trail: Trail = connection.app.state.trail
+    principal = principal_of(connection)
+    wanted: Permission = permission or connection.state.permission
+    place = SITE
+    try:
+        principal, place = await entering
+        check(principal, wanted)
+    except SluiceError as error:
+        await trail.denied(connection, principal, wanted, error, place=place)
+        raise
+    connection.state.principal = principal
+    connection.state.place = place
+    await count_place(connection, principal, place)
+    trail.begin(connection, principal, wanted, place)
+    return principal
+
+
+async def may_read(connection: HTTPConnection, **named: str) -> bool:
+    """Whether the caller may read what is named as for `permit_named`; nothing is noted."""
+    access: Access = connection.app.state.access
+    known = {name: value for name, value in named.items() if name in access.names}
+    try:
+        principal, _ = await access.enter(principal_of(connection), known)
+    except NotFoundError:
+        return False
+    return Permission.READ in granted(principal)
+
+
+async def visible_workspaces(
+    connection: HTTPConnection,
+) -> frozenset[WorkspaceId] | None:
+    """The workspaces that lists may show the caller of the request's organization.
+
+    None for all.
+    """
+    access: Access = connection.app.state.access
+    place: Place = connection.state.place
+    return await access.visible_workspaces(principal_of(connection), place)
+
+
+async def visible_organizations(
+    connection: HTTPConnection,
+) -> frozenset[OrganizationId] | None:
+    """The organizations that lists may show the caller; None for all."""
+    access: Access = connection.app.state.access
+    return await access.visible_organizations(principal_of(connection))
+
+
+def _named(connection: HTTPConnection, access: Access) -> Mapping[str, str]:
+    """The parameters that say where; those of a query where the path has none."""
+    in_path = {
+        name: str(value)
+        for name, value in connection.path_params.items()
+        if name in access.names
+    }
+    return in_path or {
+        name: value
+        for name, value in connection.query_params.items()
+        if name in access.names
+    }
 
 
 def principal_of(connection: HTTPConnection) -> Principal:
     """The caller of a request that a guard has let through."""
     principal: Principal = connection.state.principal
     return principal
+
+
+def place_of(connection: HTTPConnection) -> Place:
+    """Where a request does what it does, once a guard has let it through."""
+    place: Place = connection.state.place
+    return place
 
 
 def _bind(principal: Principal) -> None:
@@ -115,12 +238,13 @@ def _bind(principal: Principal) -> None:
 class Required:
     """A FastAPI dependency that gives the caller, if it has ``permission``."""
 
-    def __init__(self, permission: Permission) -> None:
+    def __init__(self, permission: Permission, *, late: bool) -> None:
         self.permission = permission
+        self.late = late
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
         """Authenticate and authorize."""
-        return await authorize(connection, self.permission)
+        return await authorize(connection, self.permission, late=self.late)
 
 
 class RequiredUser(Required):
@@ -129,22 +253,25 @@ class RequiredUser(Required):
     @override
     async def __call__(self, connection: HTTPConnection) -> UserPrincipal:
         """Authenticate and authorize a user."""
-        principal = await authorize(connection, self.permission)
+        principal = await authorize(connection, self.permission, late=self.late)
         if not isinstance(principal, UserPrincipal):
             raise ForbiddenError(f"{principal.actor} is no user; use a user's token.")
         return principal
 
 
 @functools.cache
-def require(permission: Permission) -> Required:
-    """The dependency for ``Annotated[Principal, Depends(require(Permission.READ))]``."""
-    return Required(_not_public(permission))
+def require(permission: Permission, *, late: bool = False) -> Required:
+    """The dependency for ``Annotated[Principal, Depends(require(Permission.READ))]``.
+
+    With ``late`` the route asks `permit` itself, once it knows the place.
+    """
+    return Required(_not_public(permission), late=late)
 
 
 @functools.cache
-def require_user(permission: Permission) -> RequiredUser:
+def require_user(permission: Permission, *, late: bool = False) -> RequiredUser:
     """As `require`, for routes that only make sense for a user."""
-    return RequiredUser(_not_public(permission))
+    return RequiredUser(_not_public(permission), late=late)
 
 
 def _not_public(permission: Permission) -> Permission:
@@ -154,14 +281,14 @@ def _not_public(permission: Permission) -> Permission:
 
 
 def guarded(
-    permission: Permission, *, described: Described | None = None
+    permission: Permission, *, described: Described | None = None, late: bool = False
 ) -> Callable[[Endpoint], Endpoint]:
     """Guard a raw Starlette endpoint ``(request_or_websocket) -> …``.
 
     The caller is checked before the endpoint runs (for a WebSocket: before the upgrade)
     and found with `principal_of`. `Permission.PUBLIC` only marks the endpoint, and is the
     way to mark a FastAPI endpoint as public, too. ``described`` is its place in the
-    OpenAPI document.
+    OpenAPI document. With ``late`` the endpoint asks `permit` itself.
     """
 
     def mark(endpoint: Endpoint) -> Endpoint:
@@ -176,7 +303,7 @@ def guarded(
 
         @functools.wraps(endpoint)
         async def checked(connection: HTTPConnection) -> object:
-            await authorize(connection, permission)
+            await authorize(connection, permission, late=late)
             return await endpoint(connection)
 
         return mark(checked)  # type: ignore[return-value]

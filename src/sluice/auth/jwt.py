@@ -4,7 +4,7 @@ Algorithm, issuer and audience are fixed; the signing key is derived from the ma
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -12,6 +12,7 @@ from joserfc.jwk import OctKey
 
 from sluice.auth.keyring import derive
 from sluice.auth.model import (
+    UNLIMITED,
     AgentPrincipal,
     Principal,
     ResultPrincipal,
@@ -19,6 +20,7 @@ from sluice.auth.model import (
     User,
     UserPrincipal,
 )
+from sluice.auth.scopes import scope_from_json, scope_to_json
 from sluice.base.clock import Clock
 from sluice.base.errors import UnauthorizedError
 from sluice.base.ids import (
@@ -28,12 +30,19 @@ from sluice.base.ids import (
     PoolId,
     RunTaskResultId,
     TaskId,
+    TokenId,
     UserId,
     random_id,
 )
 
 USER_SECONDS = 15 * 60
 LEEWAY_SECONDS = 5
+MAX_LENGTH = 32 * 1024
+"""Longer than any token that is made here."""
+
+LOCAL_USER = UserPrincipal(UserId("user-up"), "up", admin=True)
+"""Who `sluice up` calls its own server as; nobody is kept under this id."""
+
 _ALGORITHM = "HS256"
 _ISSUER = "sluice"
 _AUDIENCE = "sluice-api"
@@ -53,10 +62,20 @@ class TokenIssuer:
     def user(
         self, user: User | UserPrincipal, *, ttl: float = USER_SECONDS
     ) -> tuple[str, datetime]:
-        """A token for a user: ``(token, expires_at)``."""
-        user_id = user.id if isinstance(user, User) else user.user_id
-        claims: dict[str, str | bool] = {"name": user.name, "admin": user.admin}
-        return self._issue("user", user_id, ttl, claims)
+        """A token for a user: ``(token, expires_at)``.
+
+        It carries the credential with which the user asked for it, and that one's scope:
+        it ends with that, and is as narrow.
+        """
+        if isinstance(user, User):
+            user = UserPrincipal(user.id, user.name, user.admin)
+        claims: dict[str, object] = {"name": user.name, "admin": user.admin}
+        if user.credential_id is not None:
+            claims["cred"] = user.credential_id
+        if user.scope != UNLIMITED:
+            claims["scope"] = scope_to_json(user.scope)
+        kind = "local" if user.user_id == LOCAL_USER.user_id else "user"
+        return self._issue(kind, user.user_id, ttl, claims)
 
     def agent(
         self, agent_id: AgentId, pool_id: PoolId, org_id: OrganizationId, ttl: float
@@ -87,45 +106,27 @@ class TokenIssuer:
         return token
 
     def verify(self, token: str) -> Principal:
-        """The caller that a token stands for; a task's lease is not looked at here.
+        """The caller that a token stands for.
+
+        Neither a task's lease is looked at here, nor a user or their credential.
 
         Raises:
             UnauthorizedError: forged, expired, or not one of ours.
         """
         claims = self._checked_claims(token)
-        subject = str(claims["sub"])
-        match claims.get("kind"):
-            case "user":
-                return UserPrincipal(
-                    UserId(subject), str(claims["name"]), claims["admin"] is True
-                )
-            case "agent":
-                return AgentPrincipal(
-                    AgentId(subject),
-                    PoolId(str(claims["pool"])),
-                    OrganizationId(str(claims["org"])),
-                )
-            case "task":
-                return TaskPrincipal(
-                    TaskId(subject),
-                    LeaseId(str(claims["lease"])),
-                    OrganizationId(str(claims["org"])),
-                )
-            case "result":
-                return ResultPrincipal(
-                    RunTaskResultId(subject),
-                    TaskId(str(claims["task"])),
-                    OrganizationId(str(claims["org"])),
-                )
-            case _:
-                raise UnauthorizedError("The token is of an unknown kind; sign in.")
+        try:
+            return _principal(claims)
+        except (KeyError, TypeError, ValueError, OverflowError, OSError):
+            raise UnauthorizedError(
+                "The token lacks what its kind has; sign in again."
+            ) from None
 
     def _issue(
         self,
         kind: str,
         subject: str,
         ttl: float,
-        extra: Mapping[str, str | bool],
+        extra: Mapping[str, object],
         *,
         at: datetime | None = None,
     ) -> tuple[str, datetime]:
@@ -157,9 +158,11 @@ class TokenIssuer:
             jti={"essential": True},
         )
         try:
+            if len(token) > MAX_LENGTH:
+                raise ValueError("too long")
             claims = self._decode(token).claims
             registry.validate(claims)
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise UnauthorizedError(
                 f"The token is not valid here: {_reason(error)}. Sign in again."
             ) from None
@@ -173,6 +176,43 @@ class TokenIssuer:
                 if former == len(self._keys):
                     raise
         raise UnauthorizedError("This server has no signing key.")
+
+
+def _principal(claims: jwt.Claims) -> Principal:
+    subject = str(claims["sub"])
+    match claims.get("kind"):
+        case "user":
+            credential = claims.get("cred")
+            return UserPrincipal(
+                UserId(subject),
+                str(claims["name"]),
+                claims["admin"] is True,
+                credential_id=None if credential is None else TokenId(str(credential)),
+                scope=scope_from_json(claims.get("scope")),
+                until=datetime.fromtimestamp(int(claims["exp"]), UTC),
+            )
+        case "local":
+            return LOCAL_USER
+        case "agent":
+            return AgentPrincipal(
+                AgentId(subject),
+                PoolId(str(claims["pool"])),
+                OrganizationId(str(claims["org"])),
+            )
+        case "task":
+            return TaskPrincipal(
+                TaskId(subject),
+                LeaseId(str(claims["lease"])),
+                OrganizationId(str(claims["org"])),
+            )
+        case "result":
+            return ResultPrincipal(
+                RunTaskResultId(subject),
+                TaskId(str(claims["task"])),
+                OrganizationId(str(claims["org"])),
+            )
+        case _:
+            raise UnauthorizedError("The token is of an unknown kind; sign in.")
 
 
 def _reason(error: Exception) -> str:

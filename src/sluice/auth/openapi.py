@@ -13,12 +13,18 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from sluice.auth.guard import permission_of
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.edge.described import Content, Described, Parameter, described_of
 from sluice.edge.problems import MEDIA_TYPE, PROBLEM_SCHEMA
 
 OTHERS = "x-additional-operations"
 """Where methods stand that OpenAPI 3.1 has no place for (3.2 calls it the same without x-)."""
+
+WEBSOCKET = "x-websocket"
+"""Marks a GET that is upgraded: OpenAPI has no word for it."""
+
+PERMISSION = "x-permission"
+"""Marks what a caller needs; nothing where everybody may call."""
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE"})
 _REFERENCE = "#/components/schemas/"
@@ -35,10 +41,28 @@ _SCHEMES = {
         ),
     }
 }
-_PROBLEM = {
-    "description": "A problem document (RFC 9457): what happened, to what, and what to do.",
-    "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_REFERENCE}Problem"}}},
+_PROBLEM_CONTENT = {MEDIA_TYPE: {"schema": {"$ref": f"{_REFERENCE}Problem"}}}
+_PROBLEMS = {
+    400: "The body cannot be read.",
+    401: "No valid credentials came with the request.",
+    403: "The caller may not do this.",
+    404: "There is no such thing, or the caller may not know of it.",
+    409: "It is in a state in which this cannot be done; the detail names the state.",
+    413: "The body is larger than is taken.",
+    422: "What is given cannot be taken; the detail names the field.",
+    423: "The workspace is locked; the detail says by whom.",
+    429: "Too many at once or too many a minute; `Retry-After` says when to come again.",
+    503: "A part that the server needs is away; try again later.",
 }
+"""Why any route may fail; what else one answers, it says itself."""
+_HEADERS: Mapping[int, Mapping[str, tuple[str, str]]] = {
+    401: {"WWW-Authenticate": ("string", "Which credentials are taken.")},
+    429: {"Retry-After": ("integer", "Seconds to wait.")},
+}
+_PROBLEM_REFERENCE = "#/components/responses/Problem"
+_BYTES = {"type": "string"}
+_PARTED = frozenset({"application/json", "text/event-stream"})
+"""What is no plain text, and has a shape that its description tells."""
 _JSON_TYPES = {str: "string", int: "integer", bool: "boolean"}
 
 Json = dict[str, Any]
@@ -55,6 +79,7 @@ def openapi_document(app: FastAPI) -> Json:
         if key not in operations:
             operations[key] = _raw_operation(route, method)
         _guard(operations[key], permission_of(route))
+        _put_problems(_path_of(route), method, operations[key])
     _put_components(document, routes)
     return document
 
@@ -117,6 +142,8 @@ def _raw_operation(route: BaseRoute, method: str) -> Json:
     parameters += [_parameter(parameter) for parameter in said.parameters]
     if parameters:
         operation["parameters"] = parameters
+    if method == "WEBSOCKET":
+        operation[WEBSOCKET] = True
     if said.body is not None:
         operation["requestBody"] = {**_content(said.body), "required": True}
     return operation
@@ -155,22 +182,61 @@ def _content(content: Content) -> Json:
         schema = {"$ref": f"{_REFERENCE}{content.record.__name__}"}
         shown["content"] = {content.media or "application/json": {"schema": schema}}
     elif content.media:
-        shown["content"] = {content.media: {"schema": {"type": "string"}}}
+        schema = {} if content.media in _PARTED else _BYTES
+        shown["content"] = {content.media: {"schema": schema}}
+    if content.or_media:
+        shown["content"][content.or_media] = {"schema": _BYTES}
     return shown
 
 
 def _guard(operation: Json, permission: Permission | None) -> None:
-    """Say who may call it, and how it fails."""
+    """Say who may call it."""
     if permission is not Permission.PUBLIC:
         needs = f"Needs the permission `{permission or 'nobody'}`."
         said = operation.get("description", "")
         operation["description"] = f"{said}\n\n{needs}".strip()
         operation["security"] = [{_SCHEME: []}]
+        operation[PERMISSION] = str(permission or "nobody")
+
+
+def _put_problems(path: str, method: str, operation: Json) -> None:
+    """Say how it fails: as every route does, and with a problem where it says no other body."""
     responses: Json = operation["responses"]
     if _OF_FASTAPI[0] in str(responses.get("422")):
         # FastAPI's own answer to what it cannot read; ours is a problem as any other
         del responses["422"]
-    responses["default"] = _PROBLEM
+    for status in _failures(path, method, operation):
+        if str(status) not in responses:
+            responses[str(status)] = {"$ref": f"{_PROBLEM_REFERENCE}{status}"}
+    for given, response in responses.items():
+        if given >= "400" and "$ref" not in response:
+            response.setdefault("content", {}).update(_PROBLEM_CONTENT)
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _failures(path: str, method: str, operation: Json) -> Iterator[int]:
+    """The statuses of problems that may come at any time."""
+    yield from (404, 422, 429, 503)
+    if "security" in operation:
+        yield from (401, 403, 409)
+    if method not in {"GET", "WEBSOCKET"}:
+        # what is public and does something asks for a token or password in its body
+        yield from (401, 409)
+        if "{workspace_id}" in path or "{task_id}" in path:
+            yield 423
+    if "requestBody" in operation:
+        yield from (400, 413)
+
+
+def _problem(status: int, text: str) -> Json:
+    response: Json = {"description": text, "content": _PROBLEM_CONTENT}
+    headers = _HEADERS.get(status)
+    if headers:
+        response["headers"] = {
+            name: {"description": said, "schema": {"type": kind}}
+            for name, (kind, said) in headers.items()
+        }
+    return response
 
 
 # --- components -----------------------------------------------------------------
@@ -179,6 +245,9 @@ def _guard(operation: Json, permission: Permission | None) -> None:
 def _put_components(document: Json, routes: Sequence[BaseRoute]) -> None:
     components: Json = document.setdefault("components", {})
     components["securitySchemes"] = _SCHEMES
+    components["responses"] = {
+        f"Problem{status}": _problem(status, text) for status, text in _PROBLEMS.items()
+    }
     schemas: Json = components.setdefault("schemas", {})
     for name in _OF_FASTAPI:
         schemas.pop(name, None)

@@ -9,6 +9,8 @@ _PREFIXES = {
     TokenKind.USER: "slu_",
     TokenKind.POOL: "slp_",
     TokenKind.SETUP: "sls_",
+    TokenKind.SESSION: "sle_",
+    TokenKind.TICKET: "slt_",
 }
 _RANDOM_BYTES = 32
 

@@ -23,6 +23,9 @@ RunTaskResultId = NewType("RunTaskResultId", str)
 RunTaskOutcomeId = NewType("RunTaskOutcomeId", str)
 AuditEntryId = NewType("AuditEntryId", str)
 PolicyId = NewType("PolicyId", str)
+TeamId = NewType("TeamId", str)
+NotificationId = NewType("NotificationId", str)
+DeliveryId = NewType("DeliveryId", str)
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _LENGTH = 16
@@ -135,6 +138,21 @@ def new_run_task_outcome_id() -> RunTaskOutcomeId:
 def new_policy_id() -> PolicyId:
     """An id for a policy."""
     return PolicyId(random_id("pol"))
+
+
+def new_team_id() -> TeamId:
+    """An id for a team."""
+    return TeamId(random_id("team"))
+
+
+def new_notification_id() -> NotificationId:
+    """An id for a notification's configuration."""
+    return NotificationId(random_id("ntf"))
+
+
+def new_delivery_id() -> DeliveryId:
+    """An id for one message of a notification; receivers know repetitions by it."""
+    return DeliveryId(random_id("msg"))
 
 
 def new_audit_entry_id() -> AuditEntryId:

@@ -18,3 +18,15 @@ class Transactions(Protocol):
     def write(self) -> AbstractAsyncContextManager[Tx]:
         """A transaction that may write: committed at the end, rolled back on an error."""
         ...
+
+
+class CommitWatch(Protocol):
+    """Told of the write transactions of those `Transactions` that it was given to."""
+
+    async def before_commit(self, tx: Tx) -> None:
+        """The transaction's work is done; more may be written in it."""
+        ...
+
+    def committed(self, tx: Tx) -> None:
+        """The transaction is kept."""
+        ...

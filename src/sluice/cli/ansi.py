@@ -14,8 +14,15 @@ _ESCAPE = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 _COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")
-# all control characters but tab; the bidirectional overrides reorder what a reader sees
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Characters that reorder what a reader sees, or hide in it. The joiners stay: scripts of
+# people and emoji need them.
+_HIDDEN = (
+    r"\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f"
+)
+# all control characters but tab
+_CONTROL = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f-\x9f{_HIDDEN}]")
+_IN_JSON = re.compile(rf"[\x7f-\x9f{_HIDDEN}]")
 _BREAK = re.compile(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 RESET = "\x1b[0m"
 _KEPT = 8
@@ -34,6 +41,16 @@ def words(text: str) -> str:
 def coloured(line: str) -> str:
     """The line with its colours and nothing else, colours ended at its end."""
     return Colours().line(line)
+
+
+def in_json(text: str) -> str:
+    """JSON with escapes for what JSON itself lets pass to a terminal; it means the same."""
+    return _IN_JSON.sub(_json_escape, text)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 class Colours:

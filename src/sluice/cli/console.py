@@ -92,6 +92,13 @@ class Console:
         self.out.flush()
         self._show_status()
 
+    def text(self, text: str) -> None:
+        """Write a text that somebody wrote to stdout: as it is, unless it is a terminal."""
+        lines = text.removesuffix("\n").split("\n")
+        if self.out_is_terminal:
+            lines = [ansi.plain(line) for line in lines]
+        self.write("\n".join([*lines, ""]))
+
     def write_bytes(self, content: bytes) -> None:
         """Write to stdout as it is."""
         self._hide_status()
@@ -100,8 +107,8 @@ class Console:
         self.out.flush()
 
     def line(self, text: str = "") -> None:
-        """Write a line to stdout."""
-        self.write(f"{text}\n")
+        """Write a line to stdout; of escape sequences only colours pass."""
+        self.write(f"{ansi.coloured(text)}\n")
 
     def say(self, text: str) -> None:
         """Write a line, or several, to stderr; of escape sequences only colours pass."""
@@ -145,11 +152,11 @@ class Console:
 
     def json(self, record: BaseModel | Sequence[BaseModel] | object) -> None:
         """Write one JSON document to stdout."""
-        self.write(f"{to_json(record, indent=2)}\n")
+        self.write(f"{ansi.in_json(to_json(record, indent=2))}\n")
 
     def json_line(self, record: BaseModel | object) -> None:
         """Write one JSON document in one line to stdout."""
-        self.write(f"{to_json(record)}\n")
+        self.write(f"{ansi.in_json(to_json(record))}\n")
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Write a table to stdout: columns as wide as they need to be."""

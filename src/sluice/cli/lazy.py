@@ -74,14 +74,33 @@ BUILT_IN = {
     ),
     "user": Entry("sluice.cli.user_commands:app", "Users, for administrators.", _KEEP),
     "token": Entry("sluice.cli.token_commands:app", "API tokens.", _KEEP),
+    "organization": Entry(
+        "sluice.cli.organization_commands:app", "Organizations.", _KEEP
+    ),
+    "member": Entry(
+        "sluice.cli.member_commands:app", "Members of an organization.", _KEEP
+    ),
+    "team": Entry(
+        "sluice.cli.team_commands:app", "Teams, and what they may do.", _KEEP
+    ),
+    "access": Entry(
+        "sluice.cli.access_commands:app",
+        "Who may do what in one workspace.",
+        _KEEP,
+    ),
     "audit": Entry(
         "sluice.cli.audit_commands:app",
-        "The audit log, for administrators.",
+        "The audit log: who did what to what.",
         _KEEP,
     ),
     "run-task": Entry(
         "sluice.cli.run_task_commands:app",
         "Run tasks: services that are asked at gates.",
+        _KEEP,
+    ),
+    "notification": Entry(
+        "sluice.cli.notification_commands:app",
+        "Notifications: webhooks, Slack messages and e-mail about tasks.",
         _KEEP,
     ),
     "policy": Entry(
@@ -98,6 +117,7 @@ BUILT_IN = {
     "logout": Entry(
         "sluice.cli.sign_in_commands:logout", "Forget a server's token.", _HERE
     ),
+    "password": Entry("sluice.cli.password_commands:app", "Passwords of users.", _HERE),
     "whoami": Entry(
         "sluice.cli.sign_in_commands:whoami", "Show the server and the user.", _HERE
     ),

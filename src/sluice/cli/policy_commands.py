@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sluice.base.errors import InvalidInputError, NotFoundError
-from sluice.cli import words
+from sluice.cli import ansi, words
 from sluice.cli.exit_codes import ExitCode
 from sluice.cli.groups import new_group
 from sluice.cli.options import takes_records
@@ -156,9 +156,7 @@ def show(
     if session.json:
         session.console.json(found)
         return
-    session.console.write(
-        found.source if found.source.endswith("\n") else f"{found.source}\n"
-    )
+    session.console.text(found.source)
 
 
 @app.command("delete")
@@ -255,7 +253,7 @@ def _show(session: Session, policy: PolicyInfo, said: PolicyCheck) -> None:
 def _line(item: PolicyMessage) -> str:
     severity = f" [{item.severity}]" if item.severity else ""
     link = f" ({item.url})" if item.url else ""
-    return f"{item.kind}{severity}: {item.message}{link}"
+    return ansi.words(f"{item.kind}{severity}: {item.message}{link}")
 
 
 # --- which one -------------------------------------------------------------------

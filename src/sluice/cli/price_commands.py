@@ -56,7 +56,7 @@ def show(*, where: InOrganization, session: Session) -> None:
         session.console.json(found)
         return
     text = found.content
-    session.console.write(text if text.endswith("\n") else f"{text}\n")
+    session.console.text(text)
 
 
 @app.command("delete")

@@ -89,7 +89,7 @@ class Printer:
     def _json_lines(self, batch: Batch) -> None:
         encode = msgspec.json.encode
         records = [
-            encode(_record(line, batch.first_line + index)).decode()
+            ansi.in_json(encode(_record(line, batch.first_line + index)).decode())
             for index, line in enumerate(batch.lines)
         ]
         records.append("")

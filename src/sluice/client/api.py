@@ -5,6 +5,7 @@ from typing import Self
 
 from sluice.client.audit_api import AuditApi
 from sluice.client.gates_api import PoliciesApi, PricesApi
+from sluice.client.notifications_api import NotificationsApi
 from sluice.client.people_api import (
     AuthApi,
     OrganizationsApi,
@@ -14,7 +15,9 @@ from sluice.client.pools_api import AgentsApi, PoolsApi
 from sluice.client.run_task_results_api import RunTaskResultsApi
 from sluice.client.run_tasks_api import RunTasksApi, WorkspaceRunTasksApi
 from sluice.client.scripts_api import ScriptsApi
+from sluice.client.sign_in_api import SignInApi
 from sluice.client.tasks_api import LogsApi, TasksApi
+from sluice.client.teams_api import GrantsApi, MembersApi, TeamsApi
 from sluice.client.transport import Transport
 from sluice.client.workspaces_api import (
     ConfigurationsApi,
@@ -41,9 +44,13 @@ class Api:
         transport = Transport(url, token, attempts=attempts)
         self.transport = transport
         self.auth = AuthApi(transport)
+        self.sign_in = SignInApi(transport)
         self.users = UsersApi(transport)
         self.audit = AuditApi(transport)
         self.organizations = OrganizationsApi(transport)
+        self.members = MembersApi(transport)
+        self.teams = TeamsApi(transport)
+        self.grants = GrantsApi(transport)
         self.pools = PoolsApi(transport)
         self.agents = AgentsApi(transport)
         self.workspaces = WorkspacesApi(transport)
@@ -55,6 +62,7 @@ class Api:
         self.scripts = ScriptsApi(transport)
         self.run_tasks = RunTasksApi(transport)
         self.policies = PoliciesApi(transport)
+        self.notifications = NotificationsApi(transport)
         self.prices = PricesApi(transport)
         self.workspace_run_tasks = WorkspaceRunTasksApi(transport)
         self.run_task_results = RunTaskResultsApi(transport)

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+from typing_extensions import override
 
 from sluice.base.errors import InvalidInputError
 
@@ -14,10 +15,20 @@ DEFAULT_URL = "http://127.0.0.1:8460"
 
 
 class StoredServer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A server somebody signed in to."""
+    """A server somebody signed in to.
+
+    ``own``: the token was made by signing in here with a password, and is revoked by
+    signing out; one that was pasted may be in use elsewhere.
+    """
 
     token: str
     name: str = ""
+    own: bool = False
+
+    @override
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"StoredServer(name={self.name!r})"
 
 
 class Credentials(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,7 +53,7 @@ class ClientSettings:
     """Where to send requests, as whom, and where either came from."""
 
     url: str
-    token: str | None
+    token: str | None = field(repr=False)
     token_from_environment: bool
     config_directory: Path
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from sluice.base.errors import SluiceError, UnauthorizedError
 from sluice.client.errors import UnreachableError, error_of
+from sluice.wire.secret import REVEAL
 
 _TOKEN = re.compile(r"[!-~]+")
 _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -144,7 +145,7 @@ class Transport:
                     )
             case BaseModel():
                 content: bytes | None = body.model_dump_json(
-                    exclude_unset=True, by_alias=True
+                    exclude_unset=True, by_alias=True, context=REVEAL
                 ).encode()
                 headers = {"content-type": "application/json", **headers}
             case _:

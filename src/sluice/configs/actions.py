@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from sluice.auth.audit_calls import about
 from sluice.base.clock import Clock
 from sluice.base.errors import ConflictError, NotFoundError, SluiceError
 from sluice.base.ids import (
@@ -61,6 +62,7 @@ async def create_configuration_version(
         if not await deps.workspaces.exists(tx, workspace_id):
             raise NotFoundError(f"There is no workspace {workspace_id}.")
         await deps.store.add(tx, version)
+        about(version.id, workspace_id=workspace_id)
     return version
 
 

@@ -7,7 +7,7 @@ from starlette.responses import StreamingResponse
 
 from sluice.auth.guard import require
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.ids import ConfigurationVersionId, WorkspaceId
 from sluice.configs import actions
 from sluice.configs.actions import ConfigDeps

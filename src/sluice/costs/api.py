@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 
 from sluice.auth.guard import require
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.errors import NotFoundError
 from sluice.base.ids import TaskId
 from sluice.costs import actions
@@ -20,7 +20,7 @@ from sluice.wire.shapes import costs as shapes
 from sluice.wire.shapes.costs import PriceFileInput
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
-Admin = Annotated[Principal, Depends(require(Permission.ADMIN))]
+Keeper = Annotated[Principal, Depends(require(Permission.MANAGE_POLICIES))]
 
 
 def build_router(deps: CostDeps) -> APIRouter:
@@ -36,7 +36,7 @@ def _add_price_file(router: APIRouter, deps: CostDeps) -> None:
 
     @router.put(path)
     async def put_price_file(
-        organization: str, given: PriceFileInput, caller: Admin
+        organization: str, given: PriceFileInput, caller: Keeper
     ) -> shapes.PriceFile:
         """Keep the organization's price file; new tasks are estimated by it."""
         kept = await actions.put_price_file(
@@ -55,7 +55,7 @@ def _add_price_file(router: APIRouter, deps: CostDeps) -> None:
         return _price_file(kept)
 
     @router.delete(path, status_code=204)
-    async def delete_price_file(organization: str, caller: Admin) -> None:
+    async def delete_price_file(organization: str, caller: Keeper) -> None:
         """Forget the price file; no new task is estimated."""
         await actions.delete_price_file(
             deps, organization=organization, actor=caller.actor

@@ -3,14 +3,14 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import MetaData, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from sluice.base.transactions import Tx
+from sluice.base.transactions import CommitWatch, Tx
 
 metadata = MetaData(
     naming_convention={
@@ -25,11 +25,21 @@ _WAL_ATTEMPTS = 100
 _WAL_PAUSE = 0.02
 
 
-class SqlTx(Tx):
-    """A transaction on a database connection."""
+Last = Callable[[], Awaitable[None]]
 
-    def __init__(self, connection: AsyncConnection) -> None:
+
+class SqlTx(Tx):
+    """A transaction on a database connection.
+
+    Attributes:
+        last: what is done right before it is committed, in this order: for locks that
+            all writers want, so that nobody waits for anything else while holding them.
+    """
+
+    def __init__(self, connection: AsyncConnection, *, writable: bool = False) -> None:
         self.connection = connection
+        self.writable = writable
+        self.last: list[Last] = []
 
 
 def connection_of(tx: Tx) -> AsyncConnection:
@@ -44,10 +54,14 @@ class Database:
 
     A write transaction holds SQLite's only write lock: do slow work (blobs, network)
     outside it.
+
+    Attributes:
+        watch: told of every write transaction right before and after it is committed.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self.watch: CommitWatch | None = None
         self._line = asyncio.Lock() if self.dialect == "sqlite" else None
         self._writer: asyncio.Task[Any] | None = None
 
@@ -91,8 +105,15 @@ class Database:
         """A transaction that may write: committed at the end, rolled back on an error."""
         async with self.turn(), self.engine.connect() as plain:
             connection = await plain.execution_options(write=True)
+            tx = SqlTx(connection, writable=True)
             async with connection.begin():
-                yield SqlTx(connection)
+                yield tx
+                if self.watch is not None:
+                    await self.watch.before_commit(tx)
+                for finish in tx.last:
+                    await finish()
+            if self.watch is not None:
+                self.watch.committed(tx)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,7 +1,8 @@
 """Lets pages of other hosts call the routes that are made for them, and no others.
 
-A caller is known by its token alone and never by a cookie, so a page can do no more than
-the token that it was given.
+Of a page of another host only a token counts: no answer allows credentials, no preflight
+the header `X-CSRF-Token`, and a session's cookie is refused where another origin comes with
+it (`auth/session_cookies.py`). So such a page can do no more than the token it was given.
 """
 
 from collections.abc import Collection
@@ -11,7 +12,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 MAX_AGE_SECONDS = 3600
 _HEADERS = ("Authorization", "Content-Type", "If-None-Match", "Range")
-_EXPOSED = ("ETag", "Content-Range", "Retry-After", "X-Request-ID")
+_EXPOSED = (
+    "ETag",
+    "Content-Range",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "X-Request-ID",
+)
 
 
 class CrossOrigin:

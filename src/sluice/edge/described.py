@@ -41,11 +41,13 @@ class Content:
         text: what it is.
         media: its media type; empty where there is no body.
         record: the pydantic model or msgspec struct that it holds as JSON.
+        or_media: another media type that it may have as text.
     """
 
     text: str
     media: str = ""
     record: type | None = None
+    or_media: str = ""
 
 
 @dataclass(frozen=True, slots=True)

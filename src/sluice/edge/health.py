@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
 
 import msgspec
 from starlette.requests import Request
@@ -14,19 +15,34 @@ from sluice.edge.stopping import Stopping
 Check = Callable[[], Awaitable[None]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 CHECK_SECONDS = 3.0
-HEALTH = Described("Alive?", {200: Content("It answers.", "application/json")})
+
+
+class Health(msgspec.Struct, frozen=True):
+    """That the process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether the server can serve, and what each of its parts is: up, down, stopping."""
+
+    status: Literal["ready", "not ready"]
+    parts: dict[str, Literal["up", "down", "stopping"]]
+
+
+HEALTH = Described("Alive?", {200: Content("It answers.", record=Health)})
 READINESS = Described(
     "Ready?",
     {
-        200: Content("Every part that is needed is up.", "application/json"),
-        503: Content("A part is down, or the server stops.", "application/json"),
+        200: Content("Every part that is needed is up.", record=Readiness),
+        503: Content("A part is down, or the server stops.", record=Readiness),
     },
 )
 
 
 async def healthz(request: Request) -> Response:
     """200 as long as the process answers at all."""
-    return _json({"status": "ok"}, 200)
+    return _json(Health("ok"), 200)
 
 
 def readiness(
@@ -44,12 +60,13 @@ def readiness(
         """200 when the server can serve, 503 while it cannot; each part is named."""
         answers = await asyncio.gather(*(_is_up(check) for check in checks.values()))
         up = dict(zip(checks, answers, strict=True))
+        parts: dict[str, Literal["up", "down", "stopping"]]
         parts = {name: "up" if ok else "down" for name, ok in up.items()}
         if stopping.begun:
             parts["server"] = "stopping"
         ready = all(up[name] for name in needed) and not stopping.begun
-        status = {"status": "ready" if ready else "not ready", "parts": parts}
-        return _json(status, 200 if ready else 503)
+        said = Readiness("ready" if ready else "not ready", parts)
+        return _json(said, 200 if ready else 503)
 
     return readyz
 

@@ -8,6 +8,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
+from sluice.base.log_lines import escape_fields
+
 _QUIET = (
     "aiosqlite",
     "alembic",
@@ -74,7 +76,13 @@ def configure_logging(
 
 def _renderers(log_format: LogFormat, *, terminal: bool) -> list[Processor]:
     if log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and terminal):
-        return [structlog.dev.ConsoleRenderer(colors=terminal)]
+        return [
+            structlog.processors.format_exc_info,
+            escape_fields,
+            structlog.dev.ConsoleRenderer(
+                colors=terminal, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
     return [
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),

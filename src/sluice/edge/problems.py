@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from sluice.base.errors import (
@@ -21,6 +22,7 @@ from sluice.base.errors import (
     TooLargeError,
     UnauthorizedError,
 )
+from sluice.edge.security_headers import HEADERS
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:sluice:problem:"
@@ -187,15 +189,34 @@ async def _on_http_exception(connection: Request, error: Exception) -> Response:
         detail = "The body cannot be read; send JSON in UTF-8."
     if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"There is nothing at {connection.url.path}; check the path."
+    headers = error.headers
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{connection.url.path} does not take this method."
+        headers = {"allow": ", ".join(_methods_at(connection))}
     return problem(
         status=status,
         code=_CODES.get(status, "error"),
         title=_TITLES.get(status, HTTPStatus(status).phrase),
         detail=detail,
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _methods_at(connection: HTTPConnection) -> list[str]:
+    """What the path takes: Starlette names the methods of its first route alone."""
+    routes = [
+        route
+        for route in connection.app.router.routes
+        if isinstance(route, Route)
+        and route.matches(connection.scope)[0] is not Match.NONE
+    ]
+    # `/agents/register` is no agent's path, though it looks like one
+    nearest = min(len(route.param_convertors) for route in routes)
+    found: set[str] = set()
+    for route in routes:
+        if len(route.param_convertors) == nearest:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 async def _on_disconnect(connection: Request, error: Exception) -> Response:
@@ -215,4 +236,6 @@ async def _on_unexpected(connection: HTTPConnection, error: Exception) -> Respon
         code="internal",
         title="Internal error",
         detail="The server met a fault of its own; its log says more.",
+        # this answer leaves around all layers
+        headers=HEADERS,
     )

@@ -15,7 +15,7 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
-from websockets.frames import Frame
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
@@ -23,6 +23,8 @@ from sluice.edge.gate import Gate
 from sluice.wire.frames import slices
 
 EXTENSION = "sluice.raw_frame"
+MAX_FRAGMENTS = 4096
+"""So many frames one message may come in; each costs memory, however small it is."""
 
 
 class FrameConnection(Protocol):
@@ -63,6 +65,12 @@ class FrameConnection(Protocol):
         ...
 
 
+_UNREADABLE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
+
 class _NoQueue(asyncio.Queue[ASGIReceiveEvent]):
     """Takes what nobody will ask for."""
 
@@ -84,6 +92,11 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         self.alive_at = self.loop.time()
         super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # nobody else answers it, and the connection would stay open
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(_UNREADABLE)
+            self.transport.close()
 
     @override
     def handle_connect(self, event: Request) -> None:
@@ -116,7 +129,43 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self._say(None)
 
     @override
+    def handle_cont(self, event: Frame) -> None:
+        if self.close_sent:
+            return
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+            return
+        super().handle_cont(event)
+
+    @override
+    def handle_ping(self) -> None:
+        # who pings and does not read gets no pong: it would wait here in memory
+        pongs = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(pongs)
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        """Close the connection of a peer that breaks the rules."""
+        self.frames = []
+        self.conn.fail(code, reason)
+        self.handle_parser_exception()
+        self._say(None)
+
+    def _is_text(self) -> bool:
+        """Whether a text message that is complete is text."""
+        if self.curr_msg_data_type != "text":
+            return True
+        try:
+            b"".join(self.frames).decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    @override
     def send_receive_event_to_app(self) -> None:
+        if not self.close_sent and not self._is_text():
+            self._fail(CloseCode.INVALID_DATA, "a text that is no UTF-8")
+            return
         if self._heard is None:
             super().send_receive_event_to_app()
             return
@@ -125,7 +174,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if self.close_sent:
             return
         if self.curr_msg_data_type == "text":
-            self._say(bytes(data).decode("utf-8", "replace"))
+            self._say(bytes(data).decode())
         else:
             self._say(bytes(data))
 

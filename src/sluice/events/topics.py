@@ -8,6 +8,12 @@ QUEUE = "queue"
 GATES = "gates"
 """A task came to a gate, or one that stood there has ended: its keeper has to look."""
 
+NOTIFICATIONS = "notifications"
+"""Somebody wants a message sent now."""
+
+ACCESS = "access"
+"""Some credential, or what its user may do, has ended: open streams have to be judged anew."""
+
 STOPPING = "stopping"
 """This server process stops: who waits for nothing in particular ends."""
 

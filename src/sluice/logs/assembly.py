@@ -78,8 +78,9 @@ def assemble_logs(
     clock: Clock,
     registry: CollectorRegistry,
     scratch: Path | None = None,
+    limit: int = 0,
 ) -> LogSystem:
-    """All parts of a server's logs, not yet running."""
+    """All parts of a server's logs, not yet running; ``limit``: see `LogParts`."""
     history = History(backing.transactions, backing.store, backing.lane, backing.blobs)
     metrics = LogMetrics(registry)
     tails = Tails(TailParts(history, hub, clock, RingBudget(RINGS_BYTES), metrics))
@@ -99,7 +100,7 @@ def assemble_logs(
             scratch=scratch,
         )
     )
-    logs = Logs(LogParts(history, commit, tails, hub, clock))
+    logs = Logs(LogParts(history, commit, tails, hub, clock, limit))
     return LogSystem(logs, tails, commit, archiver, backing.lane)
 
 

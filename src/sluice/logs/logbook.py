@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,17 +12,19 @@ from sluice.base.ids import TaskId
 from sluice.base.transactions import Tx
 from sluice.events.hub import Hub
 from sluice.events.topics import log_topic
+from sluice.logs.capping import first_part
 from sluice.logs.history import History, LogView
 from sluice.logs.incoming import BrokenUploadError, unit_of
 from sluice.logs.lines import Assembler
 from sluice.logs.loop import Answer, GroupCommit
 from sluice.logs.model import LogRecord, Position, Unit
+from sluice.logs.pending import FullPending, Pending
 from sluice.logs.scribe import Scribe
 from sluice.logs.tails import Tails
 from sluice.wire.agent import LogPosition
 from sluice.wire.chunk import Chunk, Kind, Source, event_chunk, placed
 from sluice.wire.events import End, Event, Note
-from sluice.wire.log_flow import Ack, Head, Offer, Verdict, answer, judge
+from sluice.wire.log_flow import Ack, Head, Offer, Verdict, judge
 from sluice.wire.script_mark import SaidLine, ScriptMark
 from sluice.wire.texts import harmless
 
@@ -32,54 +34,16 @@ LAST_LINE_SHOWN = 500
 SEAL_TRIES = 20
 
 
-class Pending:
-    """An upload that is on its way to the disk; `ack` waits for it.
-
-    Attributes:
-        size: bytes of output in it.
-        events: its event chunks.
-    """
-
-    def __init__(
-        self,
-        answer: "asyncio.Future[Answer]",
-        watched: Callable[[], bool],
-        unit: Unit | None = None,
-    ) -> None:
-        self._answer = answer
-        self._watched = watched
-        self.size = 0 if unit is None else unit.end - unit.offset
-        self.events = () if unit is None else _events(unit)
-
-    @property
-    def done(self) -> bool:
-        """Whether `ack` would not wait."""
-        return self._answer.done()
-
-    async def ack(self) -> Ack:
-        """The acknowledgement, once it is true.
-
-        Raises:
-            UnavailableError: the database is away; send again later.
-            NotFoundError: there is no such log.
-        """
-        verdict, head = await self._answer
-        return answer(verdict, head, watched=self._watched())
-
-
-def _events(unit: Unit) -> tuple[Chunk, ...]:
-    return tuple(chunk for chunk in unit.chunks if chunk.kind is Kind.EVENT)
-
-
 @dataclass(frozen=True, slots=True)
 class LogParts:
-    """What `Logs` stands on."""
+    """What `Logs` stands on; ``limit`` is how many bytes a log may have, 0: any number."""
 
     history: History
     commit: GroupCommit
     tails: Tails
     hub: Hub
     clock: Clock
+    limit: int = 0
 
 
 class Logs:
@@ -90,7 +54,8 @@ class Logs:
         self._store = parts.history.store
         self._transactions = parts.history.transactions
         self._commit = parts.commit
-        self._scribe = Scribe(parts.history, parts.commit)
+        self._limit = parts.limit
+        self._scribe = Scribe(parts.history, parts.commit, parts.clock, parts.limit)
         self._tails = parts.tails
         self._hub = parts.hub
         self._clock = parts.clock
@@ -160,8 +125,31 @@ class Logs:
             return self._settled(task_id, (verdict, head))
         if unit is None:
             return self._settled(task_id, await self._probe(task_id, epoch))
+        part = first_part(unit, self._limit)
+        if part is not None:
+            return await self._full(part)
         waiting = await self._commit.offer(unit)
         return Pending(waiting, partial(self.watched, task_id), unit)
+
+    async def _full(self, part: Unit) -> Pending:
+        """Take in what fits of an upload; nothing may."""
+        watched = partial(self.watched, part.task_id)
+        if not part.chunks:
+            # asked for when it is this answer's turn: others may be on their way before it
+            return FullPending(partial(self._stand, part), watched, part, self._limit)
+        waiting = await self._commit.offer(part)
+
+        async def stored() -> Answer:
+            return await waiting
+
+        return FullPending(stored, watched, part, self._limit)
+
+    async def _stand(self, part: Unit) -> Answer:
+        """What is to be said to bytes at ``part``'s place, none of which fits."""
+        head = await self.head(part.task_id)
+        if head.closed and head.epoch == part.epoch:
+            return Verdict.CLOSED, head
+        return judge(head, Offer(part.epoch, part.offset, 0)), head
 
     def _settled(self, task_id: TaskId, ready: Answer) -> Pending:
         known: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+from sluice.base.clock import Clock, to_micros
 from sluice.base.errors import ConflictError, UnavailableError
 from sluice.base.ids import TaskId
 from sluice.logs.history import History
@@ -19,7 +20,8 @@ from sluice.logs.look_back import mark_before
 from sluice.logs.loop import GroupCommit
 from sluice.logs.model import Unit
 from sluice.logs.records import record_chunks
-from sluice.wire.chunk import Chunk, placed
+from sluice.wire.chunk import Chunk, Source, event_chunk, placed
+from sluice.wire.events import Capped, capped_line
 from sluice.wire.log_flow import Head, Verdict
 from sluice.wire.script_mark import SaidLine, ScriptMark, mark_after, mark_of
 
@@ -41,9 +43,17 @@ class _End:
 
 
 class Scribe:
-    """Appends records wherever a log stands; knows what is on its way to the disk."""
+    """Appends records wherever a log stands; knows what is on its way to the disk.
 
-    def __init__(self, history: History, commit: GroupCommit) -> None:
+    The records that reach a log's ``limit`` (0: there is none) are its last: a `capped`
+    event stands behind them, and later ones are dropped.
+    """
+
+    def __init__(
+        self, history: History, commit: GroupCommit, clock: Clock, limit: int = 0
+    ) -> None:
+        self._clock = clock
+        self._limit = limit
         self._history = history
         self._commit = commit
         self._chains = itertools.count()
@@ -60,7 +70,8 @@ class Scribe:
     ) -> Unit:
         """Append ``records`` in one piece; durable when this returns.
 
-        ``start`` is what is known of the script where nothing stands before them.
+        ``start`` is what is known of the script where nothing stands before them. Where
+        the log is full the unit is empty.
 
         Raises:
             ConflictError: the log has ended, or is written under another epoch.
@@ -75,7 +86,11 @@ class Scribe:
                     raise ConflictError(
                         f"The log of {task_id} is no longer written by this run."
                     )
-                unit = _unit(task_id, end.head, record_chunks(records, end.mark))
+                if self._limit and end.head.committed >= self._limit:
+                    return _unit(task_id, end.head, ())
+                unit = self._capped(
+                    _unit(task_id, end.head, record_chunks(records, end.mark))
+                )
                 self._place(unit, end.chain)
             if await self._stored(unit, end.chain):
                 return unit
@@ -94,6 +109,19 @@ class Scribe:
             return known
         mark = await mark_before(view.read, head.committed)
         return _End(head, start if mark is None else mark, next(self._chains))
+
+    def _capped(self, unit: Unit) -> Unit:
+        """The unit with the `capped` event behind it where it reaches the limit."""
+        if not self._limit or unit.end < self._limit:
+            return unit
+        event = Capped(self._limit, unit.end)
+        line = capped_line(event)
+        if not unit.chunks[-1].data.endswith(b"\n"):
+            line = b"\n" + line
+        captured_us = to_micros(self._clock.now())
+        last = event_chunk(event, line, source=Source.SERVER, captured_us=captured_us)
+        head = Head(unit.epoch, unit.offset, unit.first_line)
+        return _unit(unit.task_id, head, (*unit.chunks, last))
 
     async def _stored(self, unit: Unit, chain: int) -> bool:
         """Whether the unit, which has its place, was stored there."""

@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
-from sluice.auth.guard import check, require
+from sluice.auth.guard import permit_named, require
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.errors import NotFoundError
 from sluice.base.ids import PolicyId, TaskId, WorkspaceId
 from sluice.policies import actions
+from sluice.policies.actions import Owner
 from sluice.policies.deps import PolicyDeps
 from sluice.policies.model import Finding, Policy, PolicyResult
 from sluice.tasks.actions import get_task
@@ -17,7 +18,9 @@ from sluice.wire.shapes import policies as shapes
 from sluice.wire.shapes.policies import PolicyCheckInput, PolicyInput
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
-Keeper = Annotated[Principal, Depends(require(Permission.ADMIN_WORKSPACE))]
+LateReader = Annotated[Principal, Depends(require(Permission.READ, late=True))]
+Maker = Annotated[Principal, Depends(require(Permission.MANAGE_POLICIES, late=True))]
+Keeper = Annotated[Principal, Depends(require(Permission.MANAGE_POLICIES))]
 OfOrganization = Annotated[
     str | None, Query(alias="organization_id", description="Id or name.")
 ]
@@ -37,27 +40,26 @@ def build_router(deps: PolicyDeps) -> APIRouter:
 def _add_lists(router: APIRouter, deps: PolicyDeps) -> None:
     @router.get("/policies")
     async def list_policies(
-        _: Reader, organization: OfOrganization = None, workspace: OfWorkspace = None
+        _: LateReader,
+        request: Request,
+        organization: OfOrganization = None,
+        workspace: OfWorkspace = None,
     ) -> list[shapes.PolicyInfo]:
         """An organization's policies, or all that hold in a workspace, by name."""
-        owner = await actions.owner_of(
-            deps, organization=organization, workspace_id=workspace
-        )
+        owner = await _permitted_owner(deps, request, organization, workspace)
         found = await actions.list_policies(deps, owner=owner)
         return [shapes.PolicyInfo(**_facts(policy)) for policy in found]
 
     @router.post("/policies", status_code=201)
     async def create_policy(
         given: PolicyInput,
-        caller: Keeper,
+        caller: Maker,
+        request: Request,
         organization: OfOrganization = None,
         workspace: OfWorkspace = None,
     ) -> shapes.Policy:
         """Keep a new policy of an organization or a workspace; its text is checked."""
-        owner = await actions.owner_of(
-            deps, organization=organization, workspace_id=workspace
-        )
-        _may_change(caller, owner.workspace_id)
+        owner = await _permitted_owner(deps, request, organization, workspace)
         made = await actions.create_policy(
             deps, owner=owner, wanted=given, actor=caller.actor
         )
@@ -76,27 +78,32 @@ def _add_single(router: APIRouter, deps: PolicyDeps) -> None:
         policy_id: str, given: PolicyInput, caller: Keeper
     ) -> shapes.Policy:
         """Replace a policy; what runs already is judged by what it was."""
-        found = await actions.get_policy(deps, policy_id=PolicyId(policy_id))
-        _may_change(caller, found.workspace_id)
         changed = await actions.change_policy(
-            deps, policy_id=found.id, wanted=given, actor=caller.actor
+            deps, policy_id=PolicyId(policy_id), wanted=given, actor=caller.actor
         )
         return _resource(changed)
 
     @router.delete("/policies/{policy_id}", status_code=204)
     async def delete_policy(policy_id: str, caller: Keeper) -> None:
         """Forget a policy; what it said of tasks stays."""
-        found = await actions.get_policy(deps, policy_id=PolicyId(policy_id))
-        _may_change(caller, found.workspace_id)
-        await actions.delete_policy(deps, policy_id=found.id, actor=caller.actor)
+        await actions.delete_policy(
+            deps, policy_id=PolicyId(policy_id), actor=caller.actor
+        )
 
 
 def _add_trial(router: APIRouter, deps: PolicyDeps) -> None:
     @router.post("/policies/{policy_id}/check")
     async def check_policy(
-        policy_id: str, given: PolicyCheckInput, _: Keeper
+        policy_id: str, given: PolicyCheckInput, request: Request, _: Keeper
     ) -> shapes.PolicyCheck:
-        """Try a policy on a plan, or on the stored plan of a task; nothing is stored."""
+        """Try a policy on a plan, or on the stored plan of a task; nothing is stored.
+
+        The policy's text reads all of the plan, so the caller must be one who may.
+        """
+        if given.task_id is not None and given.plan is None:
+            await permit_named(
+                request, Permission.REVIEW_SECRETS, task_id=given.task_id
+            )
         policy = await actions.get_policy(deps, policy_id=PolicyId(policy_id))
         said = await actions.check_policy(deps, policy=policy, given=given)
         return shapes.PolicyCheck(
@@ -122,10 +129,17 @@ def _add_results(router: APIRouter, deps: PolicyDeps) -> None:
         )
 
 
-def _may_change(caller: Principal, workspace_id: WorkspaceId | None) -> None:
-    """What holds in all of an organization is changed by administrators only."""
-    if workspace_id is None:
-        check(caller, Permission.ADMIN)
+async def _permitted_owner(
+    deps: PolicyDeps, request: Request, organization: str | None, workspace: str | None
+) -> Owner:
+    """The owner that a request names, where the caller may do what they ask for."""
+    if organization is not None and workspace is None:
+        await permit_named(request, organization=organization)
+    if workspace is not None and organization is None:
+        await permit_named(request, workspace_id=workspace)
+    return await actions.owner_of(
+        deps, organization=organization, workspace_id=workspace
+    )
 
 
 def _resource(policy: Policy) -> shapes.Policy:

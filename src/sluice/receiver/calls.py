@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 import msgspec
+from typing_extensions import override
 
 from sluice.base.errors import ForbiddenError, InvalidInputError, UnauthorizedError
 from sluice.wire.run_task import (
@@ -51,6 +52,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def verifies(self) -> bool:
         """Whether it only asks if somebody is there."""
         return self.access_token == TEST_TOKEN
+
+    @override
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Call(stage={self.stage!r})"
 
 
 @dataclass(frozen=True, slots=True)

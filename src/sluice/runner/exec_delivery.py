@@ -7,7 +7,7 @@ is tried again until somebody says that it is enough, and the spool stays until 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from typing_extensions import override
@@ -45,7 +45,7 @@ class Address:
     """Whom a run is delivered to, and as whom."""
 
     api: AgentApi
-    token: str
+    token: str = field(repr=False)
 
 
 class RunTokens(Tokens):

@@ -4,7 +4,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -167,7 +167,7 @@ class Server:
     """Whom to tell."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
 
 
 def load_exec_settings(

@@ -18,6 +18,12 @@ from pydantic import ValidationError
 from sluice.base.clock import Clock, SystemClock
 from sluice.base.errors import SluiceError
 from sluice.runner.capture import Capture, Graces, Surroundings
+from sluice.runner.job_identity import (
+    identity_environment,
+    identity_secrets,
+    without_rivals,
+    write_identities,
+)
 from sluice.runner.job_journal import Journal
 from sluice.runner.job_phases import (
     StateDivergedError,
@@ -93,6 +99,7 @@ class Job:
         )
         result = self._result(spool, journal)
         spool.close()
+        self._work.remove_identities()
         if self._diverged is None or not self._diverged.in_work:
             self._work.remove()
         self._phase.write_result(result)
@@ -145,6 +152,7 @@ class Job:
         with contextlib.closing(self._transfer(journal)) as transfer:
             tools = self._tools(spool, journal, transfer)
             self._work.create()
+            write_identities(self._work.identities, order.identities)
             if order.phase is PhaseName.PLAN:
                 return run_plan(tools)
             run_apply(tools)
@@ -209,12 +217,18 @@ class Job:
             spec.binary,
             engine=spec.order.engine,
             directory=self._work.module,
-            environment=terraform_environment(spec.environment, spec.order.variables),
+            environment=self._environment(),
             capture=capture,
         )
         return Tools(
             spec, self._work, journal, transfer, terraform, self._phase.read_cancel
         )
+
+    def _environment(self) -> dict[str, str]:
+        spec, identities = self._spec, self._spec.order.identities
+        inherited = without_rivals(spec.environment, identities)
+        environment = terraform_environment(inherited, spec.order.variables)
+        return environment | identity_environment(self._work.identities, identities)
 
 
 class _Surroundings:
@@ -239,6 +253,7 @@ def _secrets_of(spec: JobSpec) -> SecretForms:
         [
             *sensitive_values(order.variables),
             *(script_secrets(order.script) if order.script else []),
+            *identity_secrets(order.identities),
             order.task_token,
             *spec.mask,
         ]

@@ -68,8 +68,8 @@ class JobSpec(JobMessage):
     binary: str = ""
     binary_problem: str = ""
     engine_version: str = ""
-    environment: dict[str, str] = {}
-    mask: list[str] = []
+    environment: dict[str, str] = Field(default={}, repr=False)
+    mask: list[str] = Field(default=[], repr=False)
     state_kept_dir: str
     ca_file: str = ""
     limits: JobLimits = JobLimits()

@@ -50,6 +50,11 @@ class WorkDir:
         return self.root / "variables" / "sluice.tfvars"
 
     @property
+    def identities(self) -> Path:
+        """The directory of identity tokens, outside the configuration."""
+        return self.root / "identities"
+
+    @property
     def plan_json(self) -> Path:
         """The plan as JSON."""
         return self.root / "plan.json"
@@ -130,6 +135,10 @@ class WorkDir:
     def restore_plan(self) -> None:
         """Put the saved plan where terraform applies it."""
         self.saved_plan.replace(self.plan)
+
+    def remove_identities(self) -> None:
+        """Remove the identity tokens, wherever the rest has to stay."""
+        shutil.rmtree(self.identities, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove everything."""

@@ -114,7 +114,12 @@ class PhaseDir:
         with contextlib.suppress(FileExistsError):
             os.mkfifo(self.wake, 0o600)
         public = order.model_copy(
-            update={"variables": [], "task_token": "", "script": None}
+            update={
+                "variables": [],
+                "task_token": "",
+                "script": None,
+                "identities": [],
+            }
         )
         write_json_atomic(self.order, public.model_dump_json())
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,7 +47,7 @@ _log = structlog.get_logger(__name__)
 class Introduction:
     """How the agent introduces itself, and with which token."""
 
-    pool_token: str
+    pool_token: str = field(repr=False)
     name: str
     labels: dict[str, str]
 

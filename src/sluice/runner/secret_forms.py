@@ -114,6 +114,8 @@ def _forms(value: str) -> Iterator[bytes]:
     yield _utf8(value)
     yield from _escaped(value)
     yield from _base64_forms(_utf8(value))
+    yield _utf8(value).hex().encode()
+    yield _utf8(value).hex().upper().encode()
     yield from _wrapped(value)
     for line in _lines(value):
         yield _utf8(line)

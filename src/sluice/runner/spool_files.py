@@ -18,6 +18,7 @@ from pathlib import Path
 from sluice.runner.phase_dir import file_lock, write_json_atomic
 from sluice.runner.spool_records import DamagedRecordError, segment_chunks
 from sluice.wire.events import Gap
+from sluice.wire.log_flow import Cap
 
 _NAME = re.compile(r"seg-(\d{6,})(\.gap)?")
 
@@ -37,11 +38,13 @@ class Place:
         offset: byte offset.
         next_line: number of the line in which the byte there stands.
         line_start: whether that byte begins its line.
+        capped: whether the `capped` event stands before it, so that output is dropped.
     """
 
     offset: int
     next_line: int
     line_start: bool = True
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Cursor:
         offset: the log offset at the start of ``segment``.
         next_line: the line number there.
         line_start: whether ``segment`` starts at the beginning of a line.
+        capped: whether output of ``segment`` is dropped from its beginning on.
+        cap: where output ends, once the server said that the log is full.
     """
 
     segment: int
@@ -61,11 +66,13 @@ class Cursor:
     offset: int
     next_line: int
     line_start: bool = True
+    capped: bool = False
+    cap: Cap | None = None
 
     @property
     def place(self) -> Place:
         """The place in the log at which ``segment`` begins."""
-        return Place(self.offset, self.next_line, self.line_start)
+        return Place(self.offset, self.next_line, self.line_start, self.capped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +174,12 @@ class SpoolFiles:
         """
         path = self.directory / "cursor"
         try:
-            return Cursor(**json.loads(path.read_bytes()))
+            known = json.loads(path.read_bytes())
+            cap = known.pop("cap", None)
+            return Cursor(**known, cap=Cap(**cap) if cap else None)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise SpoolError(f"{path} cannot be read: {error}") from error
 
     def write_cursor(self, cursor: Cursor) -> None:

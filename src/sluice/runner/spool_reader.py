@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sluice.runner.spool_cap import after, within
 from sluice.runner.spool_files import (
     GAP_DAMAGED,
     Cursor,
@@ -28,9 +29,12 @@ from sluice.runner.spool_records import (
 from sluice.wire.agent import LogEnd, LogPosition
 from sluice.wire.chunk import MAX_LIVE, Chunk, Kind, Source, event_chunk, placed
 from sluice.wire.events import Gap
+from sluice.wire.log_flow import capped
 
 LOOK_AHEAD = 1024 * 1024
 SHORT_READ_BYTES = 64 * 1024
+LOOKS_AT_ONCE = 16
+"""So many reads at most of a spool whose output is dropped, before others get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,15 @@ class SpoolReader:
 
     Attributes:
         damaged: why the rest of the spool cannot be read; empty while all is well.
+        behind: there is more to read than the last `refresh` took in; only of a log that
+            is full.
     """
 
     def __init__(
         self, directory: Path, base: LogPosition, *, held_lines: int | None = None
     ) -> None:
         self.damaged = ""
+        self.behind = False
         self._most_lines = held_lines
         self._files = SpoolFiles(directory)
         self._ready: deque[Chunk] = deque()
@@ -99,15 +106,42 @@ class SpoolReader:
         """How many lines end between `position` and `end`."""
         return self.next_line - self._ready[0].first_line if self._ready else 0
 
+    @property
+    def capped(self) -> bool:
+        """Whether the log is full, so that output is dropped."""
+        return self._cursor.cap is not None
+
     def refresh(self) -> int:
         """Look for records written since, and return `end`.
 
-        While less than the look-ahead waits between `position` and `end`, there is nothing behind
-        `end`; so once the job has ended and all was read, `end` is the end of the phase.
+        While less than the look-ahead waits between `position` and `end`, and the reader is
+        not `behind`, there is nothing behind `end`; so once the job has ended and all was
+        read, `end` is the end of the phase.
         """
+        looks = 0
+        self.behind = False
         while not self._holds_enough() and self._look():
-            pass
+            looks += 1
+            if self.capped and looks >= LOOKS_AT_ONCE:
+                self.behind = True
+                break
         return self.end
+
+    def cap(self, *, limit: int, committed: int) -> None:
+        """The server says that the log is full, at ``limit`` bytes: drop output from there.
+
+        What was acknowledged (``committed``) stays as it is.
+
+        Raises:
+            SpoolError: as for `seek`.
+        """
+        cap = capped(self._cursor.cap, limit=limit, committed=committed)
+        if cap == self._cursor.cap:
+            return
+        self._save(replace(self._cursor, cap=cap))
+        del self._taken[self._taken_at(committed) + 1 :]
+        self._restart()
+        self.seek(committed)
 
     def _holds_enough(self) -> bool:
         if self.end - self.position >= LOOK_AHEAD:
@@ -176,6 +210,8 @@ class SpoolReader:
                 start.offset,
                 start.next_line,
                 start.line_start,
+                start.capped,
+                self._cursor.cap,
             )
         )
 
@@ -187,7 +223,12 @@ class SpoolReader:
         return LogEnd(offset=self.end, next_line=self.next_line, sha256=self.digest())
 
     def digest(self) -> str | None:
-        """SHA-256 of all the phase's bytes; None where segments are missing or damaged."""
+        """SHA-256 of all the phase's bytes.
+
+        None where segments are missing or damaged, or output was dropped.
+        """
+        if self.capped:
+            return None
         indexes = self._files.indexes()
         if indexes != list(range(len(indexes))):
             return None
@@ -287,10 +328,16 @@ class SpoolReader:
 
     def _add(self, chunk: Chunk) -> None:
         """Put a record at its place in the log."""
+        cap = self._cursor.cap
+        if cap is not None:
+            for part, behind in within(chunk, self._scan, cap):
+                self._scan = behind
+                if part.data:
+                    self._ready.append(part)
+            return
         here = self._scan
         chunk = placed(chunk, offset=here.offset, first_line=here.next_line)
-        start = chunk.data.endswith(b"\n") if chunk.data else here.line_start
-        self._scan = Place(chunk.end, chunk.next_line, start)
+        self._scan = after(chunk, here)
         self._ready.append(chunk)
 
     def _take(self, index: int) -> None:

@@ -181,6 +181,9 @@ class Uplink:
         self.opened = True
         if ack.status is AckStatus.CORRUPT:
             self.lose()  # come back after a pause rather than send the same at once
+        if ack.status is AckStatus.FULL and isinstance(ack.limit, int):
+            with contextlib.suppress(SpoolError):
+                self._reader.cap(limit=ack.limit, committed=ack.committed)
         if ack.status is AckStatus.OK and ack.committed > self._reader.end:
             # Acknowledged to an earlier run of the agent, beyond what was looked at yet.
             with contextlib.suppress(SpoolError):
@@ -198,6 +201,10 @@ class Uplink:
         # Asked for first: the result is the last thing a job writes.
         complete = self._job_has_ended()
         end = self._reader.refresh()
+        if self._reader.capped:
+            # dropped output needs no answer, and its segments can go
+            self._reader.release(self._sender.acked)
+        complete = complete and not self._reader.behind
         now = self._clock.monotonic()
         flush = complete or self._batch_is_full()
         step = next_step(self._sender, end=end, now=now, flush=flush)
@@ -211,7 +218,9 @@ class Uplink:
                     return True
                 silence = probe_seconds or float("inf")
                 rest = self._spoken_at + silence - now
-                if rest <= 0:
+                if self._reader.behind:
+                    await asyncio.sleep(0)
+                elif rest <= 0:
                     await self._probe(carry)
                 else:
                     await self._pause(seconds, rest)

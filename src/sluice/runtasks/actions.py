@@ -54,16 +54,14 @@ class ListedRunTask:
 
 
 async def create_run_task(
-    deps: RunTaskDeps, *, wanted: RunTaskInput, actor: str
+    deps: RunTaskDeps, *, owner: OrganizationId, wanted: RunTaskInput, actor: str
 ) -> RunTask:
     """Make a run task in an organization.
 
     Raises:
-        NotFoundError: there is no such organization.
         InvalidInputError: it cannot be taken as it is; the detail names the field.
         ConflictError: the organization has one of this name.
     """
-    owner = await owner_of(deps, wanted.organization_id)
     now = deps.clock.now()
     bare = RunTask(
         id=new_run_task_id(),
@@ -103,15 +101,9 @@ async def get_run_task(deps: RunTaskDeps, *, run_task_id: RunTaskId) -> RunTask:
 
 
 async def list_run_tasks(
-    deps: RunTaskDeps, *, organization: str | None, page: Page
+    deps: RunTaskDeps, *, owner: OrganizationId, page: Page
 ) -> tuple[list[ListedRunTask], int]:
-    """A page of an organization's run tasks by name, and how many there are.
-
-    Raises:
-        NotFoundError: there is no such organization.
-        InvalidInputError: there are several and none is named.
-    """
-    owner = await owner_of(deps, organization)
+    """A page of an organization's run tasks by name, and how many there are."""
     async with deps.transactions.read() as tx:
         found, total = await deps.store.page(tx, owner, page)
         ids = [run_task.id for run_task in found]
@@ -183,8 +175,13 @@ async def delete_run_task(
         )
 
 
-async def owner_of(deps: RunTaskDeps, wanted: str | None) -> OrganizationId:
-    """The organization of this id or name; the only one where none is named.
+async def owner_of(
+    deps: RunTaskDeps,
+    *,
+    wanted: str | None,
+    visible: frozenset[OrganizationId] | None = None,
+) -> OrganizationId:
+    """The organization of this id or name; the only one ``visible`` where none is named.
 
     Raises:
         NotFoundError: there is none.
@@ -192,7 +189,11 @@ async def owner_of(deps: RunTaskDeps, wanted: str | None) -> OrganizationId:
     """
     if wanted:
         return (await get_organization(deps.auth, id_or_name=wanted)).id
-    known_ones = await list_organizations(deps.auth)
+    known_ones = [
+        organization
+        for organization in await list_organizations(deps.auth)
+        if visible is None or organization.id in visible
+    ]
     if len(known_ones) == 1:
         return known_ones[0].id
     if not known_ones:

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
-from sluice.auth.guard import require
-from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
-from sluice.base.ids import RunTaskId, WorkspaceId, WorkspaceRunTaskId
+from sluice.auth.guard import permit, permit_named, require, visible_organizations
+from sluice.auth.model import Place, Principal
+from sluice.auth.permissions import Permission
+from sluice.base.ids import OrganizationId, RunTaskId, WorkspaceId, WorkspaceRunTaskId
 from sluice.base.paging import MAX_LIMIT, Page
 from sluice.runtasks import actions, attachments, verification
 from sluice.runtasks.actions import RunTaskDeps
@@ -22,8 +22,9 @@ from sluice.wire.shapes.run_tasks import (
 )
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
-Keeper = Annotated[Principal, Depends(require(Permission.ADMIN_WORKSPACE))]
-Admin = Annotated[Principal, Depends(require(Permission.ADMIN))]
+LateReader = Annotated[Principal, Depends(require(Permission.READ, late=True))]
+Keeper = Annotated[Principal, Depends(require(Permission.MANAGE_RUN_TASKS))]
+Maker = Annotated[Principal, Depends(require(Permission.MANAGE_RUN_TASKS, late=True))]
 PageNumber = Annotated[int, Query(ge=1, le=2**31)]
 PageSize = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
@@ -38,21 +39,28 @@ def build_router(deps: RunTaskDeps) -> APIRouter:
 
 def _add_definitions(router: APIRouter, deps: RunTaskDeps) -> None:
     @router.post("/run-tasks", status_code=201)
-    async def create_run_task(given: RunTaskInput, caller: Admin) -> shapes.RunTask:
+    async def create_run_task(
+        given: RunTaskInput, caller: Maker, request: Request
+    ) -> shapes.RunTask:
         """Make a run task: a service that may be asked at gates."""
-        made = await actions.create_run_task(deps, wanted=given, actor=caller.actor)
+        owner = await _permitted_owner(deps, request, given.organization_id)
+        made = await actions.create_run_task(
+            deps, owner=owner, wanted=given, actor=caller.actor
+        )
         return shapes.RunTask(**_fields(made))
 
     @router.get("/run-tasks")
     async def list_run_tasks(
-        _: Reader,
+        _: LateReader,
+        request: Request,
         organization_id: str | None = None,
         page: PageNumber = 1,
         page_size: PageSize = 20,
     ) -> shapes.RunTaskList:
         """An organization's run tasks by name; it is named by its id or its name."""
+        owner = await _permitted_owner(deps, request, organization_id)
         rows, total = await actions.list_run_tasks(
-            deps, organization=organization_id, page=_page(page, page_size)
+            deps, owner=owner, page=_page(page, page_size)
         )
         return shapes.RunTaskList(
             run_tasks=[
@@ -72,7 +80,7 @@ def _add_definitions(router: APIRouter, deps: RunTaskDeps) -> None:
 
     @router.put("/run-tasks/{run_task_id}")
     async def change_run_task(
-        run_task_id: str, given: RunTaskChange, caller: Admin
+        run_task_id: str, given: RunTaskChange, caller: Keeper
     ) -> shapes.RunTask:
         """Change a run task; what is absent stays, tasks under way ask as they were."""
         changed = await actions.change_run_task(
@@ -89,7 +97,7 @@ def _add_definitions(router: APIRouter, deps: RunTaskDeps) -> None:
         responses={409: {"description": "It is attached; the detail says where."}},
     )
     async def delete_run_task(
-        run_task_id: str, caller: Admin, *, force: bool = False
+        run_task_id: str, caller: Keeper, *, force: bool = False
     ) -> None:
         """Forget a run task, with `force` its attachments too; its results stay."""
         await actions.delete_run_task(
@@ -97,7 +105,7 @@ def _add_definitions(router: APIRouter, deps: RunTaskDeps) -> None:
         )
 
     @router.post("/run-tasks/{run_task_id}/test")
-    async def test_run_task(run_task_id: str, caller: Admin) -> shapes.RunTaskTest:
+    async def test_run_task(run_task_id: str, caller: Keeper) -> shapes.RunTaskTest:
         """Send the service a verification call; the answer is its status alone."""
         verified = await verification.verify_run_task(
             deps, run_task_id=RunTaskId(run_task_id), actor=caller.actor
@@ -170,6 +178,19 @@ def _add_attachments(router: APIRouter, deps: RunTaskDeps) -> None:
             attachment_id=WorkspaceRunTaskId(workspace_run_task_id),
             actor=caller.actor,
         )
+
+
+async def _permitted_owner(
+    deps: RunTaskDeps, request: Request, wanted: str | None
+) -> OrganizationId:
+    """The organization that a request names, or the caller's only one; where they may do it."""
+    if wanted:
+        await permit_named(request, organization=wanted)
+        return await actions.owner_of(deps, wanted=wanted)
+    visible = await visible_organizations(request)
+    owner = await actions.owner_of(deps, wanted=None, visible=visible)
+    await permit(request, Place(owner))
+    return owner
 
 
 def _page(number: int, size: int) -> Page:

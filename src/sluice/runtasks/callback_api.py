@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from sluice.auth.guard import bearer_of, guarded
-from sluice.auth.policy import Permission
+from sluice.auth.credentials import bearer_of
+from sluice.auth.guard import guarded
+from sluice.auth.permissions import Permission
 from sluice.base.clock import rfc3339
 from sluice.base.ids import RunTaskResultId
 from sluice.edge.bodies import read_body

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from sluice.auth.guard import require
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.errors import NotFoundError
 from sluice.base.ids import RunTaskOutcomeId, RunTaskResultId, TaskId
 from sluice.base.transactions import Tx
@@ -45,23 +45,11 @@ def build_results_router(deps: AskingDeps) -> APIRouter:
             task = await _task_of(deps, tx, workspace_id, task_id)
             return await _all_results(deps, tx, task)
 
-    @router.get("/{result_id}/outcomes/{outcome_id}/body", **_BODY)
-    async def get_body_of_result(
-        workspace_id: str, task_id: str, result_id: str, outcome_id: str, _: Reader
-    ) -> Response:
-        """The Markdown of an outcome, as the service wrote it: not to be trusted."""
-        async with deps.tasks.transactions.read() as tx:
-            task = await _task_of(deps, tx, workspace_id, task_id)
-            known = await deps.store.outcomes(tx, task.id)
-        if not any((one.result_id, one.id) == (result_id, outcome_id) for one in known):
-            raise NotFoundError(f"{result_id[:80]} has no outcome {outcome_id[:80]}.")
-        return await _body(deps, workspace_id, task_id, outcome_id)
-
     @router.get("/outcomes/{outcome_id}/body", **_BODY)
     async def get_body(
         workspace_id: str, task_id: str, outcome_id: str, _: Reader
     ) -> Response:
-        """The Markdown of an outcome, by its id alone."""
+        """The Markdown of an outcome, as the service wrote it: not to be trusted."""
         return await _body(deps, workspace_id, task_id, outcome_id)
 
     @router.post("/{result_id}/override")

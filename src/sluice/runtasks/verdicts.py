@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sluice.runtasks.model import Result
 from sluice.tasks.gates import Verdict
 from sluice.wire.run_task import EnforcementLevel, ResultStatus, RunTaskStage
+from sluice.wire.texts import one_line
 
 FAILURES = frozenset({ResultStatus.FAILED, ResultStatus.ERROR, ResultStatus.TIMEOUT})
 """What counts as a failure: a service that says nothing is none that agrees."""
@@ -56,6 +57,6 @@ def is_alarming(result: Result) -> bool:
 
 
 def _with_message(said: str, message: str) -> str:
-    """One line, whatever a service wrote."""
-    rest = " ".join(message.split())
+    """One line that moves no terminal, whatever a service wrote."""
+    rest = one_line(message)
     return f"{said}: {rest}" if rest else said

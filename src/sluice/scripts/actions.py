@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from sluice.auth.actions import AuthDeps, get_organization, list_organizations
+from sluice.auth.audit_calls import about
 from sluice.auth.keyring import KeyRing
 from sluice.base.clock import Clock
 from sluice.base.errors import ConflictError, InvalidInputError, NotFoundError
@@ -81,6 +82,7 @@ async def create_script(
     async with deps.transactions.write() as tx:
         await _check_pool(deps, tx, script)
         await deps.store.add(tx, script)
+        about(script.id, key=script.key)
     return script
 
 
@@ -189,15 +191,16 @@ def _known(script: Script | None, script_id: ScriptId) -> Script:
 # --- start ---------------------------------------------------------------------
 
 
-async def install(deps: ScriptDeps, *, wanted: InstallInput, actor: str) -> Task:
-    """Start the script with this key as a task of its own.
+async def install(
+    deps: ScriptDeps, *, owner: OrganizationId, wanted: InstallInput, actor: str
+) -> Task:
+    """Start an organization's script with this key as a task of its own.
 
     Raises:
-        NotFoundError: there is no such script or organization.
+        NotFoundError: there is no such script.
         InvalidInputError: parameters do not fit; each is named in ``errors``.
         ConflictError: its pool is gone.
     """
-    owner = await find_owner(deps, wanted=wanted.organization)
     script = await find_script(deps, owner=owner, key=wanted.key)
     hidden = hidden_defaults(deps.keyring, script)
     variables = environment(script.parameters, wanted.parameters, hidden)
@@ -232,8 +235,13 @@ async def install(deps: ScriptDeps, *, wanted: InstallInput, actor: str) -> Task
     return task
 
 
-async def find_owner(deps: ScriptDeps, *, wanted: str | None) -> OrganizationId:
-    """The organization of this id or name; the only one where none is wanted.
+async def find_owner(
+    deps: ScriptDeps,
+    *,
+    wanted: str | None,
+    visible: frozenset[OrganizationId] | None = None,
+) -> OrganizationId:
+    """The organization of this id or name; the only one ``visible`` where none is wanted.
 
     Raises:
         NotFoundError: there is none.
@@ -241,7 +249,11 @@ async def find_owner(deps: ScriptDeps, *, wanted: str | None) -> OrganizationId:
     """
     if wanted:
         return (await get_organization(deps.auth, id_or_name=wanted)).id
-    known = await list_organizations(deps.auth)
+    known = [
+        organization
+        for organization in await list_organizations(deps.auth)
+        if visible is None or organization.id in visible
+    ]
     match known:
         case [only]:
             return only.id

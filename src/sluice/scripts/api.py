@@ -2,21 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from sluice.auth.guard import require
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.ids import ScriptId
 from sluice.scripts import actions
 from sluice.scripts.actions import ScriptDeps
 from sluice.scripts.model import Script
+from sluice.scripts.owners import permitted_owner
 from sluice.wire.shapes import scripts as shapes
 from sluice.wire.shapes.scripts import InstallInput, ScriptInput, ScriptPatch
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
-Starter = Annotated[Principal, Depends(require(Permission.APPLY))]
-Admin = Annotated[Principal, Depends(require(Permission.ADMIN))]
+Starter = Annotated[Principal, Depends(require(Permission.APPLY, late=True))]
+Keeper = Annotated[Principal, Depends(require(Permission.MANAGE_SCRIPTS))]
 
 
 def build_router(deps: ScriptDeps) -> APIRouter:
@@ -36,7 +37,7 @@ def _add_registry(router: APIRouter, deps: ScriptDeps) -> None:
 
     @router.post("/api/v1/organizations/{organization}/scripts", status_code=201)
     async def create_script(
-        organization: str, given: ScriptInput, caller: Admin
+        organization: str, given: ScriptInput, caller: Keeper
     ) -> shapes.Script:
         """Register a script; from then on people start it by its key."""
         made = await actions.create_script(
@@ -52,7 +53,7 @@ def _add_registry(router: APIRouter, deps: ScriptDeps) -> None:
 
     @router.patch("/api/v1/scripts/{script_id}")
     async def change_script(
-        script_id: str, given: ScriptPatch, _: Admin
+        script_id: str, given: ScriptPatch, _: Keeper
     ) -> shapes.Script:
         """Change a script; what runs already keeps what it has."""
         changed = await actions.change_script(
@@ -61,16 +62,21 @@ def _add_registry(router: APIRouter, deps: ScriptDeps) -> None:
         return _resource(changed)
 
     @router.delete("/api/v1/scripts/{script_id}", status_code=204)
-    async def delete_script(script_id: str, _: Admin) -> None:
+    async def delete_script(script_id: str, _: Keeper) -> None:
         """Forget a script; its tasks and their logs stay."""
         await actions.delete_script(deps, script_id=ScriptId(script_id))
 
 
 def _add_install(router: APIRouter, deps: ScriptDeps) -> None:
     @router.post("/v1/soft/install")
-    async def install(given: InstallInput, caller: Starter) -> shapes.Started:
+    async def install(
+        given: InstallInput, caller: Starter, request: Request
+    ) -> shapes.Started:
         """Start a registered script; the answer comes before it runs."""
-        task = await actions.install(deps, wanted=given, actor=caller.actor)
+        owner = await permitted_owner(deps, request, given.organization)
+        task = await actions.install(
+            deps, owner=owner, wanted=given, actor=caller.actor
+        )
         return shapes.Started(task_id=task.id)
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sluice.auth.guard import guarded
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.edge.described import Content, Described
 
 _MEDIA_TYPE = "text/javascript; charset=utf-8"

@@ -7,16 +7,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from sluice.auth.guard import guarded
-from sluice.auth.policy import Permission
+from sluice.auth.guard import guarded, permit, permit_named
+from sluice.auth.model import Place
+from sluice.auth.permissions import Permission
 from sluice.base.errors import GoneError, InvalidInputError, NotFoundError
 from sluice.base.ids import TaskId
 from sluice.logs.records import install_messages, line_count, progress_at_end
 from sluice.logs.script_dialects import progress_number
-from sluice.scripts.actions import ScriptDeps, find_owner, newest_task
+from sluice.scripts.actions import ScriptDeps, newest_task
 from sluice.scripts.log_described import GETLOG, HISTORY, STATUS
 from sluice.scripts.log_names import log_name
 from sluice.scripts.log_streams import build_stream_routes, task_of_query
+from sluice.scripts.owners import permitted_owner
 from sluice.tasks.log_facts import LogApiDeps
 from sluice.tasks.log_texts import Wanted, parts_of
 from sluice.tasks.model import Task
@@ -60,9 +62,9 @@ class StoredScriptLogs:
         self._tasks = deps.logs.tasks
         self._logs = deps.logs.logs
         read = Permission.READ
-        self.history = guarded(read, described=HISTORY)(self._history)
-        self.status = guarded(read, described=STATUS)(self._status)
-        self.getlog = guarded(read, described=GETLOG)(self._getlog)
+        self.history = guarded(read, described=HISTORY, late=True)(self._history)
+        self.status = guarded(read, described=STATUS, late=True)(self._status)
+        self.getlog = guarded(read, described=GETLOG, late=True)(self._getlog)
 
     async def _history(self, request: Request) -> Response:
         """Lines as messages, from any line on: what pages read that cannot follow live."""
@@ -73,7 +75,7 @@ class StoredScriptLogs:
             raise InvalidInputError(
                 f"limit is {limit}; give a number from 1 to {MOST}."
             )
-        task = await self._tasks.task(task_of_query(request))
+        task = await self._asked(request)
         view = await self._logs.view(task.id)
         messages = await install_messages(view, offset, limit)
         found = ScriptHistory(
@@ -83,7 +85,7 @@ class StoredScriptLogs:
 
     async def _status(self, request: Request) -> Response:
         """How far a script is, also when its log is deleted."""
-        task = await self._tasks.task(task_of_query(request))
+        task = await self._asked(request)
         try:
             state = await progress_at_end(await self._logs.view(task.id))
         except GoneError:
@@ -95,6 +97,11 @@ class StoredScriptLogs:
         task = await self._named(request)
         view = await self._logs.view(task.id)
         return ranged(request, view, parts_of(task, view.record, Wanted.ALL))
+
+    async def _asked(self, request: Request) -> Task:
+        task_id = task_of_query(request)
+        await permit_named(request, task_id=task_id)
+        return await self._tasks.task(task_id)
 
     async def _named(self, request: Request) -> Task:
         """The task whose log `fn` names, or else the newest of the script `name`."""
@@ -108,10 +115,12 @@ class StoredScriptLogs:
         if fn:
             # a task's id may end with .log, too
             for task_id in dict.fromkeys((params["fn"], fn)):
-                task = await self._task(TaskId(task_id))
+                task = await self._task(request, TaskId(task_id))
                 if task is not None:
                     return _of_script(task, key)
-        owner = await find_owner(self._scripts, wanted=params.get("organization"))
+        owner = await permitted_owner(
+            self._scripts, request, params.get("organization")
+        )
         wanted = fn or key
         if key and wanted != key:
             raise NotFoundError(f"There is no log {wanted} of the script {key}.")
@@ -119,11 +128,15 @@ class StoredScriptLogs:
             await newest_task(self._scripts, owner=owner, key=wanted)
         )
 
-    async def _task(self, task_id: TaskId) -> Task | None:
+    async def _task(self, request: Request, task_id: TaskId) -> Task | None:
+        """The task, where it is there and the caller may know of it."""
         try:
-            return await self._tasks.task(task_id)
+            # first whether it is there: most often the name is that of a script
+            task = await self._tasks.task(task_id)
+            await permit(request, Place(task.organization_id, task.workspace_id))
         except NotFoundError:
             return None
+        return task
 
 
 def _of_script(task: Task, key: str) -> Task:

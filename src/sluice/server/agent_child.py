@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -22,7 +22,7 @@ class AgentPlace:
     """Where the agent connects to, as what, and where it keeps and writes things."""
 
     url: str
-    pool_token: str
+    pool_token: str = field(repr=False)
     name: str
     data_dir: Path
     log_file: Path

@@ -16,9 +16,13 @@ from sluice.agents.api import build_router as agents_router
 from sluice.agents.log_api import build_upload_routes, upload_deps
 from sluice.auth.api import build_router as auth_router
 from sluice.auth.audit_api import build_router as audit_router
+from sluice.auth.audit_trail import AuditTrail, RecordCalls
 from sluice.auth.guard import deny_by_default, guarded, include
+from sluice.auth.oidc_api import build_router as oidc_router
 from sluice.auth.openapi import openapi_document
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
+from sluice.auth.session_api import build_router as session_router
+from sluice.auth.well_known_api import build_well_known_routes
 from sluice.base.errors import UnavailableError
 from sluice.configs.api import build_router as configs_router
 from sluice.costs.api import build_router as costs_router
@@ -28,9 +32,12 @@ from sluice.edge.described import Content, Described
 from sluice.edge.health import HEALTH, READINESS, healthz, readiness
 from sluice.edge.metrics import METRICS, metrics_endpoint
 from sluice.edge.problems import install_problem_handlers, problem_of
+from sluice.edge.rate_limits import LimitRates
 from sluice.edge.requests import RefuseNul, RequestMetrics, RequestScope
+from sluice.edge.security_headers import SecurityHeaders
 from sluice.edge.stopping import EndLongPolls, Stopping
 from sluice.edge.upgrade import CheckUpgrades
+from sluice.notifications.api import build_router as notifications_router
 from sluice.policies.api import build_router as policies_router
 from sluice.runtasks.api import build_router as run_tasks_router
 from sluice.runtasks.callback_api import build_callback_routes
@@ -67,6 +74,12 @@ def build_app(parts: Parts, concepts: Concepts, stopping: Stopping) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.authenticator = concepts.authenticator
+    app.state.access = concepts.access
+    app.state.cookies = concepts.signing_in.cookies
+    app.state.live = concepts.signing_in.live
+    trail = AuditTrail(concepts.audit.log, parts.database, parts.clock)
+    parts.database.watch = trail
+    app.state.trail = trail
     install_problem_handlers(app)
     for kind in (OperationalError, InterfaceError, PoolTimeoutError, OSError):
         app.add_exception_handler(kind, _on_database_away)
@@ -74,6 +87,7 @@ def build_app(parts: Parts, concepts: Concepts, stopping: Stopping) -> FastAPI:
         include(app, router)
     app.router.routes.extend(_log_routes(parts, concepts))
     app.router.routes.extend(build_callback_routes(concepts.asking))
+    app.router.routes.extend(build_well_known_routes(concepts.identities))
     app.router.routes.extend(_operations(parts, stopping))
     app.router.routes.extend(_openapi(app))
     closed = deny_by_default(app.router.routes)
@@ -86,6 +100,12 @@ def build_app(parts: Parts, concepts: Concepts, stopping: Stopping) -> FastAPI:
 def _routers(concepts: Concepts) -> Sequence[APIRouter]:
     return (
         auth_router(concepts.auth),
+        session_router(concepts.signing_in.deps, concepts.signing_in.cookies),
+        oidc_router(
+            concepts.signing_in.deps,
+            concepts.signing_in.cookies,
+            concepts.signing_in.sso,
+        ),
         audit_router(concepts.audit),
         workspaces_router(concepts.workspaces),
         configs_router(concepts.configs),
@@ -101,6 +121,7 @@ def _routers(concepts: Concepts) -> Sequence[APIRouter]:
         build_results_router(concepts.asking),
         policies_router(concepts.policies),
         costs_router(concepts.costs),
+        notifications_router(concepts.notifications),
     )
 
 
@@ -129,12 +150,16 @@ def _log_routes(parts: Parts, concepts: Concepts) -> list[BaseRoute]:
 
 def _wrap(app: FastAPI, parts: Parts, stopping: Stopping) -> None:
     """Layers around the routes; the one added last is the outermost."""
+    app.add_middleware(RecordCalls, trail=app.state.trail)
     app.add_middleware(BodyCap, cap=parts.settings.json_body_bytes)
     app.add_middleware(EndLongPolls, stopping=stopping)
     origins = parts.settings.page_origins
     app.add_middleware(CheckUpgrades, allowed_origins=origins)
     app.add_middleware(RefuseNul, judged_there={GETLOG_PATH})
+    app.add_middleware(LimitRates, limits=parts.rates)
     app.add_middleware(CrossOrigin, allowed_origins=origins, prefix="/v1/")
+    https = parts.settings.resolved_public_url.startswith("https://")
+    app.add_middleware(SecurityHeaders, https=https)
     app.add_middleware(RequestScope, metrics=RequestMetrics(parts.registry))
 
 

@@ -5,17 +5,25 @@ from dataclasses import dataclass
 from sluice.agents.actions import AgentDeps
 from sluice.agents.dispatcher import Dispatcher
 from sluice.agents.store import SqlAgentStore
+from sluice.auth.access import Access
+from sluice.auth.access_store import SqlAccessStore
 from sluice.auth.actions import AuthDeps
 from sluice.auth.audit_api import AuditDeps
 from sluice.auth.audit_store import SqlAuditLog
 from sluice.auth.authenticator import Authenticator
+from sluice.auth.grant_actions import GrantBelongings
+from sluice.auth.issuer_key_store import SqlIssuerKeyStore
 from sluice.auth.store import SqlAuthStore
+from sluice.auth.workload_issuer import IssuerDeps, WorkloadIssuer
 from sluice.configs.actions import ConfigDeps
 from sluice.configs.belongings import ConfigurationBelongings
 from sluice.configs.store import SqlConfigurationStore
 from sluice.costs.deps import CostDeps
 from sluice.logs.assembly import LogSystem, assemble_logs, database_backing
 from sluice.logs.store import SqlLogStore
+from sluice.notifications.belongings import NotificationBelongings
+from sluice.notifications.deps import NotificationDeps
+from sluice.notifications.store import SqlNotificationStore
 from sluice.policies.deps import PolicyDeps
 from sluice.runtasks.actions import RunTaskDeps
 from sluice.runtasks.belongings import AttachmentBelongings
@@ -34,7 +42,10 @@ from sluice.server.judging import (
     judging_keepers,
     policy_deps,
 )
+from sluice.server.notifying import notification_deps, notification_recorder
 from sluice.server.parts import Parts
+from sluice.server.places import locators
+from sluice.server.signing_in import SigningIn, signing_in
 from sluice.state.actions import StateDeps
 from sluice.state.belongings import StateBelongings
 from sluice.state.store import SqlStateStore
@@ -42,8 +53,10 @@ from sluice.tasks.belongings import WorkspaceTasks
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.late_store import SqlLateOutputStore
 from sluice.tasks.leases import CurrentLeases
+from sluice.tasks.quota import Quota
 from sluice.tasks.store import SqlTaskStore
 from sluice.workspaces.actions import WorkspaceDeps
+from sluice.workspaces.names import NamedWorkspaces
 from sluice.workspaces.state_locks import StateLocks
 from sluice.workspaces.store import SqlVariableStore, SqlWorkspaceStore
 
@@ -72,7 +85,9 @@ class Concepts:
     """Every concept of one server, ready for its routes and loops."""
 
     authenticator: Authenticator
+    access: Access
     auth: AuthDeps
+    signing_in: SigningIn
     audit: AuditDeps
     workspaces: WorkspaceDeps
     configs: ConfigDeps
@@ -85,13 +100,22 @@ class Concepts:
     asking: AskingDeps
     policies: PolicyDeps
     costs: CostDeps
+    notifications: NotificationDeps
     retention: RetentionDeps
+    identities: WorkloadIssuer
 
 
 def build_concepts(parts: Parts) -> Concepts:
     """Join stores, parts and neighbours, from the ground up."""
     stores = _stores()
-    auth = AuthDeps(parts.database, stores.auth, parts.issuer, parts.clock)
+    auth = AuthDeps(
+        parts.database,
+        stores.auth,
+        parts.issuer,
+        parts.clock,
+        workspaces=NamedWorkspaces(stores.workspaces),
+        token_days_max=parts.settings.token_days_max,
+    )
     workspaces = _workspaces(parts, stores)
     configs = _configs(parts, stores)
     states = _states(parts, stores)
@@ -101,9 +125,11 @@ def build_concepts(parts: Parts) -> Concepts:
         clock=parts.clock,
         registry=parts.registry,
         scratch=parts.scratch,
+        limit=parts.settings.log_bytes_per_task,
     )
     asked = RunTaskMetrics(parts.registry)
     judging = JudgingStores()
+    identities = WorkloadIssuer(issuer_deps(parts))
     tasks = TaskDeps(
         transactions=parts.database,
         store=stores.tasks,
@@ -122,8 +148,11 @@ def build_concepts(parts: Parts) -> Concepts:
             RunTaskKeeper(stores.run_tasks, stores.results, parts.clock, asked),
             *judging_keepers(parts, judging),
         ),
+        watchers=(notification_recorder(parts, stores.workspaces, stores.auth),),
         lease_seconds=parts.settings.lease_seconds,
         lost_script_seconds=parts.settings.lost_script_seconds,
+        quota=_quota(parts),
+        identities=identities,
     )
     agents = AgentDeps(
         transactions=parts.database,
@@ -135,9 +164,12 @@ def build_concepts(parts: Parts) -> Concepts:
         clock=parts.clock,
         dispatcher=Dispatcher(tasks, parts.hub),
     )
+    authenticator = _authenticator(parts, stores)
     return Concepts(
-        authenticator=_authenticator(parts, stores),
+        authenticator=authenticator,
+        access=Access(parts.database, SqlAccessStore(), locators()),
         auth=auth,
+        signing_in=signing_in(parts, auth, stores.audit, authenticator),
         audit=AuditDeps(auth, stores.audit),
         workspaces=workspaces,
         configs=configs,
@@ -150,7 +182,30 @@ def build_concepts(parts: Parts) -> Concepts:
         asking=_asking(parts, stores, tasks, asked),
         policies=policy_deps(parts, judging, auth, tasks),
         costs=cost_deps(parts, judging, auth, tasks),
+        notifications=notification_deps(parts, auth, stores.workspaces, stores.audit),
         retention=_retention(parts, stores),
+        identities=identities,
+    )
+
+
+def issuer_deps(parts: Parts) -> IssuerDeps:
+    """What issuing identity tokens needs; commands need it beside a server, too."""
+    return IssuerDeps(
+        transactions=parts.database,
+        keys=SqlIssuerKeyStore(),
+        organizations=SqlAuthStore(),
+        keyring=parts.keyring,
+        clock=parts.clock,
+        url=parts.settings.resolved_public_url,
+        token_seconds=parts.settings.identity_token_seconds,
+    )
+
+
+def _quota(parts: Parts) -> Quota:
+    return Quota(
+        organization=parts.settings.tasks_unfinished_per_organization,
+        workspace=parts.settings.tasks_unfinished_per_workspace,
+        running=parts.settings.tasks_running_per_organization,
     )
 
 
@@ -198,6 +253,8 @@ def _workspaces(parts: Parts, stores: Stores) -> WorkspaceDeps:
             StateBelongings(stores.states),
             ConfigurationBelongings(stores.configs),
             AttachmentBelongings(stores.run_tasks),
+            NotificationBelongings(SqlNotificationStore()),
+            GrantBelongings(stores.auth),
         ),
         blobs=parts.blobs,
         keyring=parts.keyring,

@@ -10,9 +10,8 @@ from sluice.auth.actions import (
     list_pool_tokens,
     revoke_pool_token,
 )
-from sluice.auth.model import UserPrincipal
+from sluice.auth.jwt import LOCAL_USER
 from sluice.base.errors import NotFoundError
-from sluice.base.ids import UserId
 from sluice.server.concepts import Concepts
 from sluice.server.parts import Parts
 from sluice.wire.shapes.pools import PoolInput
@@ -21,7 +20,6 @@ ORGANIZATION = FIRST_ORGANIZATION
 POOL = "default-pool"
 TOKEN_NAME = "up"  # noqa: S105 - a name
 LOCAL_SECONDS = 24 * 3600.0
-_LOCAL_USER = UserPrincipal(UserId("user-up"), "up", admin=True)
 
 
 async def ensure_pool(concepts: Concepts) -> Pool:
@@ -54,4 +52,4 @@ async def renew_agent_token(concepts: Concepts, pool: Pool) -> str:
 
 def local_token(parts: Parts) -> str:
     """A token for this process's own requests; it never leaves the process."""
-    return parts.issuer.user(_LOCAL_USER, ttl=LOCAL_SECONDS)[0]
+    return parts.issuer.user(LOCAL_USER, ttl=LOCAL_SECONDS)[0]

@@ -1,13 +1,14 @@
-"""The commands `sluice keys …`: a new encryption key, and everything sealed anew under it."""
+"""The commands `sluice keys …`: new keys, and everything sealed anew under one."""
 
 import json
 import os
 import pwd
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -20,6 +21,9 @@ from sluice.server.commands import PRIVATE, Config, run_loop
 from sluice.server.keys import KEY_FILE
 from sluice.server.resealing import ResealDeps, Resealed, reseal_all
 from sluice.server.settings import ServerSettings, load_settings
+
+if TYPE_CHECKING:
+    from sluice.server.parts import Parts
 
 app = new_group("Make encryption keys, and seal what is stored anew.")
 
@@ -58,20 +62,66 @@ def rotate(
         raise typer.Exit(1)
 
 
+@app.command("rotate-issuer")
+def rotate_issuer(
+    *,
+    at_once: Annotated[
+        bool,
+        typer.Option(
+            "--at-once",
+            help="Forget the present key now: somebody has seen it. Tokens of phases that "
+            "run are refused from then on.",
+        ),
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Make a new key that signs identity tokens of tasks.
+
+    Servers show it at once and sign with it in an hour, when others have fetched it. The
+    present one is shown until its last token has expired.
+    """
+    settings = load_settings(config=config)
+    _refuse_what_would_harm(settings)
+    configure_logging(settings.log_format, "warning")
+    os.umask(PRIVATE)
+    made = run_loop(_rotate_issuer(settings, at_once=at_once))
+    when = "from now on" if at_once else "in an hour"
+    typer.echo(f"Key {made} signs identity tokens {when}.")
+
+
 async def _rotate(settings: ServerSettings) -> Resealed:
+    from sluice.auth.audit_store import SqlAuditLog
+
+    async with _parts(settings) as parts:
+        deps = ResealDeps(
+            parts.database, parts.blobs, parts.keyring, SqlAuditLog(), parts.clock
+        )
+        return await reseal_all(deps, actor=_actor())
+
+
+async def _rotate_issuer(settings: ServerSettings, *, at_once: bool) -> str:
+    from sluice.auth.audit_store import SqlAuditLog
+    from sluice.auth.workload_issuer import replace_keys, rotate_key
+    from sluice.server.concepts import issuer_deps
+
+    async with _parts(settings) as parts:
+        deps = issuer_deps(parts)
+        change = replace_keys if at_once else rotate_key
+        return (await change(deps, audit=SqlAuditLog(), actor=_actor())).id
+
+
+@asynccontextmanager
+async def _parts(settings: ServerSettings) -> AsyncIterator["Parts"]:
+    """What a server has, beside one that may run."""
     from sqlalchemy.exc import DBAPIError
 
-    from sluice.auth.audit_store import SqlAuditLog
     from sluice.db.migrate import require_current
     from sluice.server.parts import open_parts
 
     parts = open_parts(settings)
-    deps = ResealDeps(
-        parts.database, parts.blobs, parts.keyring, SqlAuditLog(), parts.clock
-    )
     try:
         await require_current(parts.database)
-        return await reseal_all(deps, actor=_actor())
+        yield parts
     except (DBAPIError, OSError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         reason = str(cause).strip().split("\n", 1)[0]

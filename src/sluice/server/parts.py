@@ -9,8 +9,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
+from sluice.auth.audit_store import SqlAuditLog
 from sluice.auth.jwt import TokenIssuer
 from sluice.auth.keyring import KeyRing
+from sluice.auth.session_cookies import session_keys
 from sluice.base.clock import Clock, SystemClock
 from sluice.base.errors import InvalidInputError, UnavailableError
 from sluice.blobs.store import Blobs, S3Settings, open_local_blobs, open_s3_blobs
@@ -18,6 +20,8 @@ from sluice.db.engine import Database, connection_of, open_database
 from sluice.db.migrate import require_current, upgrade_database
 from sluice.edge.metrics import new_registry
 from sluice.edge.outgoing import Outgoing
+from sluice.edge.rate_counters import open_counters
+from sluice.edge.rate_limits import RateLimits, Rates
 from sluice.events.hub import Hub
 from sluice.server.keys import KEY_FILE, master_keys
 from sluice.server.settings import ServerSettings
@@ -52,6 +56,8 @@ class Parts:
     relay: Relay | None
     registry: CollectorRegistry
     outgoing: Outgoing
+    session_keys: tuple[bytes, ...]
+    rates: RateLimits
 
     @property
     def scratch(self) -> Path:
@@ -69,6 +75,7 @@ class Parts:
 
     async def close(self) -> None:
         """Close what holds connections."""
+        await self.rates.close()
         await self.outgoing.close()
         await self.database.close()
 
@@ -90,6 +97,7 @@ def open_parts(settings: ServerSettings, *, clock: Clock | None = None) -> Parts
             path=str(settings.data_dir / KEY_FILE),
         )
     hub = Hub()
+    registry = new_registry()
     return Parts(
         settings=settings,
         clock=clock,
@@ -99,17 +107,22 @@ def open_parts(settings: ServerSettings, *, clock: Clock | None = None) -> Parts
         issuer=TokenIssuer(masters, clock),
         hub=hub,
         relay=_open_relay(hub, settings.redis_url),
-        registry=new_registry(),
+        registry=registry,
         outgoing=Outgoing(
             allowed_cidrs=settings.outgoing_allowed_cidrs,
             allow_http=settings.outgoing_allow_http,
-            connections=settings.run_task_calls_at_once,
+            connections=settings.run_task_calls_at_once
+            + settings.notifications_at_once,
         ),
+        session_keys=session_keys(masters),
+        rates=_rate_limits(settings, registry, clock),
     )
 
 
 async def prepare_database(parts: Parts) -> None:
     """Upgrade the database where the settings say so, else demand that it is current.
+
+    What servers of older versions wrote into the audit log is put into its chain.
 
     Raises:
         SchemaBehindError: `sluice db upgrade` has to run first.
@@ -121,6 +134,10 @@ async def prepare_database(parts: Parts) -> None:
             _logger.info("database upgraded", migrations=done)
     else:
         await require_current(parts.database)
+    async with parts.database.write() as tx:
+        older = await SqlAuditLog().take_in_older(tx)
+    if older:
+        _logger.warning("older audit entries were put into the chain", entries=older)
 
 
 def _make_directory(path: Path) -> None:
@@ -154,6 +171,19 @@ def _open_relay(hub: Hub, url: str) -> Relay | None:
             "run: pip install 'sluice[redis]'"
         ) from None
     return RedisRelay(hub, url)
+
+
+def _rate_limits(
+    settings: ServerSettings, registry: CollectorRegistry, clock: Clock
+) -> RateLimits:
+    rates = Rates(
+        address=settings.requests_per_minute_per_address,
+        failures=settings.failed_credentials_per_minute_per_address,
+        credential=settings.requests_per_minute_per_credential,
+        organization=settings.requests_per_minute_per_organization,
+    )
+    counters = open_counters(settings.redis_url, clock)
+    return RateLimits(rates, counters, registry, clock)
 
 
 def _open_blobs(settings: ServerSettings) -> Blobs:

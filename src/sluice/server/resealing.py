@@ -188,17 +188,16 @@ async def _blobs(deps: ResealDeps, place: SealedBlobs, this: _Pass) -> None:
             page = await place.named(tx, after, PAGE)
         async with asyncio.TaskGroup() as group:
             looks = [
-                group.create_task(_first_byte(deps.blobs, found.key))
-                for found in page.found
+                group.create_task(_beginning(deps, found.key)) for found in page.found
             ]
         for found, look in zip(page.found, looks, strict=True):
             await _blob(deps, place, found, look.result(), this)
         after = page.after
 
 
-async def _first_byte(blobs: Blobs, key: str) -> bytes | SluiceError:
+async def _beginning(deps: ResealDeps, key: str) -> bytes | SluiceError:
     try:
-        return await blobs.get_range(key, 0, 1)
+        return await deps.blobs.get_range(key, 0, len(deps.keyring.mark))
     except SluiceError as error:
         return error
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from sqlalchemy import Column, RowMapping, Table, func, select, update
 
+from sluice.auth.tables import issuer_keys
 from sluice.base.transactions import Tx
 from sluice.db.engine import connection_of
+from sluice.notifications.tables import notifications
 from sluice.runtasks.tables import run_tasks
 from sluice.scripts.tables import scripts
 from sluice.state.tables import state_versions
@@ -92,7 +94,7 @@ class SealedColumn(Place):
 
     async def outdated(self, tx: Tx, mark: bytes, after: str, limit: int) -> Findings:
         """Values that do not begin with ``mark``, of rows after one."""
-        first = func.substr(self.column, 1, 1)
+        first = func.substr(self.column, 1, len(mark))
         rows = await self._rows(tx, after, limit, first != mark)
         found = [
             Found(row["id"], self._name(row), self._whose(row), bytes(row["_value"]))
@@ -202,6 +204,19 @@ COLUMNS: tuple[SealedColumn | SealedMap, ...] = (
     SealedColumn(
         "run_task_keys", run_tasks.c.sealed_key, "run-task-key", (run_tasks.c.name,)
     ),
+    SealedColumn(
+        "notification_urls",
+        notifications.c.sealed_url,
+        "notification-url",
+        (notifications.c.name,),
+    ),
+    SealedColumn(
+        "notification_secrets",
+        notifications.c.sealed_secret,
+        "notification-secret",
+        (notifications.c.name,),
+    ),
+    SealedColumn("issuer_keys", issuer_keys.c.private_sealed, "issuer-key"),
     SealedColumn(
         "outputs",
         state_versions.c.outputs,

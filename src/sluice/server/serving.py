@@ -12,7 +12,7 @@ import dataclasses
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -21,6 +21,7 @@ from sluice.costs.loop import watch_costs
 from sluice.edge.stopping import Stopping
 from sluice.events.topics import STOPPING
 from sluice.logs.assembly import run_archiver, run_tails, run_writer
+from sluice.notifications.loop import send_notifications
 from sluice.policies.loop import watch_policies
 from sluice.runtasks.loop import ask_run_tasks
 from sluice.scripts.loop import keep_retention
@@ -29,6 +30,7 @@ from sluice.server.concepts import Concepts, build_concepts
 from sluice.server.http import HttpServer, http_server, listen
 from sluice.server.parts import Parts, open_parts, prepare_database
 from sluice.server.settings import ServerSettings
+from sluice.server.signing_in import forget_ended, watch_streams
 from sluice.tasks.loop import watch_gates, watch_tasks
 
 _logger = structlog.get_logger(__name__)
@@ -40,7 +42,7 @@ class Serving:
 
     url: str
     port: int
-    setup_token: str | None
+    setup_token: str | None = field(repr=False)
     parts: Parts
     concepts: Concepts
     http: HttpServer
@@ -94,8 +96,11 @@ async def _running(
             start("ask-run-tasks", ask_run_tasks(concepts.asking)),
             start("watch-costs", watch_costs(concepts.costs)),
             start("watch-policies", watch_policies(concepts.policies)),
+            start("send-notifications", send_notifications(concepts.notifications)),
             start("script-retention", keep_retention(concepts.retention)),
             start("dispatcher", concepts.agents.dispatcher.run()),
+            start("watch-streams", watch_streams(parts, concepts.signing_in.live)),
+            start("forget-ended", forget_ended(parts, concepts.signing_in.deps)),
         ]
         served = group.create_task(http.serve(sockets=[listener]), name="http")
         await http.until_started()
@@ -105,6 +110,7 @@ async def _running(
             http.stop()
             await asyncio.wait([served])
             await _end(first)
+            await concepts.signing_in.close()
             await _end(last)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,6 +20,8 @@ from sluice.client.settings import normalized_url
 from sluice.edge.addresses import parsed_cidrs
 from sluice.edge.logging import LogFormat
 from sluice.edge.upgrade import origin_of
+from sluice.notifications.mail import is_address
+from sluice.notifications.relay import SmtpTls
 
 MIB = 1024**2
 DEFAULT_PORT = 8460
@@ -67,6 +69,7 @@ class ServerSettings(BaseSettings):
     )
     database_url: str = Field(
         default="",
+        repr=False,
         description="`postgresql://user:password@host/name`, or"
         " `sqlite:///path`; a SQLite file in `data_dir` by default.",
     )
@@ -80,6 +83,7 @@ class ServerSettings(BaseSettings):
     )
     redis_url: str = Field(
         default="",
+        repr=False,
         description="`redis://host:6379/0` of a Redis or Valkey that wakes several server"
         " processes; not needed for one.",
     )
@@ -118,6 +122,78 @@ class ServerSettings(BaseSettings):
         description="Earlier keys (comma-separated; a list in TOML) that still open what"
         " they sealed, until `sluice keys rotate` has sealed it anew.",
     )
+    token_days_max: int = Field(
+        default=0,
+        ge=0,
+        le=3650,
+        description="The most days that a user's API token lives, and how long one does that"
+        " is made without an end; 0 for no limit. It counts for new tokens.",
+    )
+    password_login: bool = Field(
+        default=True,
+        description="Whether users sign in by name and password; if not, by single sign-on"
+        " and API tokens alone.",
+    )
+    session_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=24 * 90,
+        description="A page's session ends so many hours after signing in.",
+    )
+    session_idle_hours: float = Field(
+        default=8.0,
+        gt=0,
+        le=24 * 90,
+        description="A page's session ends after so many hours without a request.",
+    )
+    oidc_issuer: str = Field(
+        default="",
+        description="The OpenID provider for single sign-on, as its tokens name it:"
+        " `https://login.example.com/realms/main`; none by default.",
+    )
+    oidc_client_id: str = Field(
+        default="", description="The client that the provider knows this server as."
+    )
+    oidc_client_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="The client's secret; none for a public client, which PKCE protects.",
+    )
+    oidc_name: str = Field(
+        default="Single sign-on",
+        max_length=100,
+        description="What the button to sign in with the provider says.",
+    )
+    oidc_scopes: str = Field(
+        default="openid profile email",
+        description="Scopes to ask the provider for, with blanks between; some want one"
+        " more before they tell groups.",
+    )
+    oidc_groups_claim: str = Field(
+        default="groups",
+        description="The claim of the ID token or the user info that lists groups; teams"
+        " name theirs as `sso_group`. Empty: groups are not looked at.",
+    )
+    oidc_allowed_domains: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Domains (comma-separated; a list in TOML) of the verified e-mail"
+        " addresses that may sign in with the provider; all by default.",
+    )
+    oidc_create_users: bool = Field(
+        default=True,
+        description="Whether a stranger whom the provider knows becomes a user; if not,"
+        " only who was one before signs in.",
+    )
+    oidc_link_by_email: bool = Field(
+        default=False,
+        description="Whether somebody new to the server who has the verified e-mail address"
+        " of a user becomes that user. Only for a provider that nobody else can make"
+        " addresses at.",
+    )
+    oidc_admin_group: str = Field(
+        default="",
+        description="Members of this group of the provider are administrators, and who"
+        " signs in without it is none any more; empty leaves that to administrators.",
+    )
     json_body_bytes: int = Field(
         default=8 * MIB, ge=64 * 1024, description="Largest JSON request body."
     )
@@ -127,6 +203,55 @@ class ServerSettings(BaseSettings):
         description="Largest upload of a configuration (tar.gz).",
     )
     state_bytes: int = Field(default=64 * MIB, ge=MIB, description="Largest state.")
+    requests_per_minute_per_address: int = Field(
+        default=12_000,
+        ge=0,
+        description="Requests a minute from one address (IPv6: one network of 64 bits),"
+        " signed in or not; 0 for no limit. Agents and running tasks are not counted.",
+    )
+    failed_credentials_per_minute_per_address: int = Field(
+        default=300,
+        ge=0,
+        description="So many requests with wrong credentials may come from one address in"
+        " a minute; then only credentials that were right lately are taken from there."
+        " 0 for no limit.",
+    )
+    requests_per_minute_per_credential: int = Field(
+        default=6_000,
+        ge=0,
+        description="Requests a minute with one token or session; 0 for no limit. Agents"
+        " and running tasks are not counted.",
+    )
+    requests_per_minute_per_organization: int = Field(
+        default=30_000,
+        ge=0,
+        description="Requests a minute to what belongs to one organization; 0 for no"
+        " limit. Agents and running tasks are not counted.",
+    )
+    tasks_unfinished_per_organization: int = Field(
+        default=10_000,
+        ge=0,
+        description="Tasks of one organization that have not ended, scripts included; a"
+        " further one is refused. 0 for no limit.",
+    )
+    tasks_unfinished_per_workspace: int = Field(
+        default=1_000,
+        ge=0,
+        description="Tasks of one workspace that have not ended; a further one is refused."
+        " 0 for no limit.",
+    )
+    tasks_running_per_organization: int = Field(
+        default=0,
+        ge=0,
+        description="Tasks of one organization that run on agents at the same time;"
+        " further ones stay in the queue. 0 for no limit.",
+    )
+    log_bytes_per_task: int = Field(
+        default=1024 * MIB,
+        ge=0,
+        description="Output of one task that is stored; what comes after is dropped, and"
+        " the task goes on. 0 for no limit.",
+    )
     stream_viewers_per_task: int = Field(
         default=100, ge=1, description="Live streams of one task at a time."
     )
@@ -148,6 +273,13 @@ class ServerSettings(BaseSettings):
         default=60.0,
         ge=5,
         description="How long an agent may be silent before it loses its phase.",
+    )
+    identity_token_seconds: int = Field(
+        default=4 * 3600,
+        ge=300,
+        le=24 * 3600,
+        description="How long an identity token of a phase is valid: as long as the longest"
+        " apply that uses one takes.",
     )
     lost_script_seconds: float = Field(
         default=86_400.0,
@@ -215,6 +347,43 @@ class ServerSettings(BaseSettings):
         description="So many run tasks are called at the same time; a call lasts until the"
         " service has taken it, 30 seconds at most.",
     )
+    notifications_at_once: int = Field(
+        default=20,
+        ge=1,
+        le=500,
+        description="So many notifications are sent at the same time; a quarter of them for"
+        " one organization, and one for each notification that somebody has made.",
+    )
+    notification_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="What came of notifications is shown for so many days.",
+    )
+    smtp_host: str = Field(
+        default="",
+        description="Mail server through which notifications are sent by e-mail; none are"
+        " without.",
+    )
+    smtp_port: int = Field(
+        default=587, ge=1, le=65535, description="Port of the mail server."
+    )
+    smtp_user: str = Field(
+        default="",
+        description="Name to sign in with at the mail server, where it asks for one.",
+    )
+    smtp_password: SecretStr = Field(
+        default=SecretStr(""), description="Password that belongs to the name."
+    )
+    smtp_tls: SmtpTls = Field(
+        default=SmtpTls.STARTTLS,
+        description="How the connection to the mail server is protected: `starttls`, `tls`"
+        " from its first byte (port 465 mostly), or `none`.",
+    )
+    smtp_from: str = Field(
+        default="",
+        description="Address that mails come from; needed with `smtp_host`.",
+    )
     log_format: LogFormat = Field(
         default=LogFormat.AUTO,
         description="`json`, `console`, or `auto`: `console` on a terminal.",
@@ -231,6 +400,7 @@ class ServerSettings(BaseSettings):
     @field_validator(
         "former_encryption_keys",
         "allowed_origins",
+        "oidc_allowed_domains",
         "outgoing_allowed_cidrs",
         mode="before",
     )
@@ -258,6 +428,15 @@ class ServerSettings(BaseSettings):
     def _cidrs(cls, given: list[str]) -> list[str]:
         return [str(network) for network in parsed_cidrs(given)]
 
+    @field_validator("smtp_from")
+    @classmethod
+    def _sender(cls, given: str, info: ValidationInfo) -> str:
+        if not given and info.data.get("smtp_host"):
+            raise ValueError("smtp_host is set, so mails need an address to come from")
+        if given and not is_address(given):
+            raise ValueError("give an e-mail address such as sluice@example.com")
+        return given
+
     @field_validator("database_url")
     @classmethod
     def _database(cls, url: str) -> str:
@@ -280,6 +459,17 @@ class ServerSettings(BaseSettings):
     def _blobs(cls, url: str) -> str:
         if url and urlsplit(url).scheme not in {"file", "s3"}:
             raise ValueError("give a URL that begins with file:// or s3://")
+        return url
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer(cls, url: str) -> str:
+        parts = urlsplit(url)
+        local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if url and (parts.scheme != "https" and not (local and parts.scheme == "http")):
+            raise ValueError("give a URL that begins with https://")
+        if parts.query or parts.fragment:
+            raise ValueError("an issuer has neither ? nor #")
         return url
 
     @field_validator("public_url")

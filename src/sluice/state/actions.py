@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import structlog
 
+from sluice.auth.audit_calls import about, aside
 from sluice.auth.keyring import KeyRing
 from sluice.base.clock import Clock
 from sluice.base.errors import (
@@ -329,8 +330,9 @@ async def _store(deps: StateDeps, draft: _Draft, check: Check) -> StateVersion:
     beside the row, is the one that counts.
     """
     version = draft.version
-    async with deps.transactions.write() as tx:
-        known = await _judge(deps, tx, draft, check)
+    with aside():
+        async with deps.transactions.write() as tx:
+            known = await _judge(deps, tx, draft, check)
     if known is not None:
         return known
     sealed, sealed_outputs = await asyncio.to_thread(_seal, deps.keyring, draft)
@@ -344,6 +346,7 @@ async def _store(deps: StateDeps, draft: _Draft, check: Check) -> StateVersion:
                 version = replace(version, sequence=sequence)
                 await deps.store.add(tx, version, sealed_outputs)
                 await _settle(deps, tx, draft)
+                about(version.id, workspace_id=version.workspace_id)
     except SluiceError:
         await _drop_blob(deps, version.blob_key)
         raise

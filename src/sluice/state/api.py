@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from sluice.auth.guard import require
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.errors import NotFoundError
 from sluice.base.ids import StateVersionId, WorkspaceId
 from sluice.base.paging import MAX_LIMIT, MAX_OFFSET, Page

@@ -103,8 +103,10 @@ async def lock(
     deps.hub.publish(workspace_topic(workspace_id))
 
 
-async def unlock(deps: StateDeps, *, workspace_id: WorkspaceId, body: bytes) -> None:
-    """Free a terraform's lock; without a body (`terraform force-unlock`) whoever's it is.
+async def unlock(
+    deps: StateDeps, *, workspace_id: WorkspaceId, body: bytes, actor: str
+) -> None:
+    """Free ``actor``'s lock; without a body (`terraform force-unlock`) any terraform's.
 
     Raises:
         StateHeldError: another holds it, or no terraform does.
@@ -112,7 +114,7 @@ async def unlock(deps: StateDeps, *, workspace_id: WorkspaceId, body: bytes) -> 
     """
     lock_id = _lock_info(body).id if body else None
     async with deps.transactions.write() as tx:
-        holder = await deps.locks.release(tx, workspace_id, lock_id)
+        holder = await deps.locks.release(tx, workspace_id, lock_id, actor=actor)
     if holder is not None:
         raise StateHeldError(holder)
     deps.hub.publish(workspace_topic(workspace_id))

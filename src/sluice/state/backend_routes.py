@@ -1,13 +1,13 @@
 """Routes of Terraform's `http` backend: GET, POST, DELETE, LOCK and UNLOCK on one address."""
 
 from collections.abc import Awaitable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from sluice.auth.guard import check, require
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.ids import WorkspaceId
 from sluice.edge.bodies import read_body
 from sluice.state import backend
@@ -20,6 +20,12 @@ ADDRESS = "/workspaces/{workspace_id}/state-backend"
 Planner = Annotated[Principal, Depends(require(Permission.PLAN))]
 Applier = Annotated[Principal, Depends(require(Permission.APPLY))]
 LockId = Annotated[str, Query(alias="ID")]
+LOCKED: dict[int | str, dict[str, Any]] = {
+    423: {
+        "description": "Who holds the lock, as Terraform reads it.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
 
 
 def add_backend(router: APIRouter, deps: StateDeps) -> None:
@@ -29,7 +35,11 @@ def add_backend(router: APIRouter, deps: StateDeps) -> None:
 
 
 def _add_state(router: APIRouter, deps: StateDeps) -> None:
-    @router.get(ADDRESS, response_class=Response)
+    @router.get(
+        ADDRESS,
+        response_class=Response,
+        responses={204: {"description": "There is no state."}},
+    )
     async def read_state(workspace_id: str, _: Planner) -> Response:
         """The present state; 204 where there is none."""
         content = await backend.read(deps, workspace_id=WorkspaceId(workspace_id))
@@ -44,7 +54,7 @@ def _add_state(router: APIRouter, deps: StateDeps) -> None:
             },
         )
 
-    @router.post(ADDRESS, response_class=Response)
+    @router.post(ADDRESS, response_class=Response, responses=LOCKED)
     async def write_state(
         workspace_id: str,
         request: Request,
@@ -65,7 +75,7 @@ def _add_state(router: APIRouter, deps: StateDeps) -> None:
             )
         )
 
-    @router.delete(ADDRESS, response_class=Response)
+    @router.delete(ADDRESS, response_class=Response, responses=LOCKED)
     async def delete_state(
         workspace_id: str, caller: Applier, lock_id: LockId = ""
     ) -> Response:
@@ -109,7 +119,12 @@ def _add_locking(router: APIRouter, deps: StateDeps) -> None:
         if not body:
             check(caller, Permission.ADMIN_WORKSPACE)
         return await _answer(
-            backend.unlock(deps, workspace_id=WorkspaceId(workspace_id), body=body)
+            backend.unlock(
+                deps,
+                workspace_id=WorkspaceId(workspace_id),
+                body=body,
+                actor=caller.actor,
+            )
         )
 
 

@@ -97,9 +97,9 @@ class Locks(Protocol):
         ...
 
     async def release(
-        self, tx: Tx, workspace_id: WorkspaceId, lock_id: str | None
+        self, tx: Tx, workspace_id: WorkspaceId, lock_id: str | None, *, actor: str
     ) -> LockInfo | None:
-        """Free the lock that the terraform with this ID holds (any terraform: None).
+        """Free the lock that ``actor``'s terraform with this ID holds (None: anybody's).
 
         None where it is free now, else who holds it.
         """

@@ -6,6 +6,7 @@ and are offered here as well, so that others need to know one name only.
 
 from dataclasses import dataclass, replace
 
+from sluice.auth.audit_calls import about
 from sluice.base.errors import InvalidInputError, NotFoundError
 from sluice.base.ids import (
     ConfigurationVersionId,
@@ -22,6 +23,7 @@ from sluice.configs.model import ConfigurationVersion
 from sluice.events.topics import QUEUE, task_topic, workspace_topic
 from sluice.state.actions import current_state
 from sluice.tasks.admission import check_input, check_saved_plan
+from sluice.tasks.admitting import admit
 from sluice.tasks.changes import happen, locked, tell
 from sluice.tasks.claims import claim_phases, find_takers
 from sluice.tasks.deps import TaskDeps
@@ -106,14 +108,24 @@ async def create_task(
         NotFoundError: there is no such workspace.
         InvalidInputError: the detail names the field that cannot be taken.
         ConflictError: the saved plan is stale.
+        RateLimitedError: there are as many unfinished tasks as there may be.
     """
     workspace = await get_workspace(deps.workspaces, workspace_id=workspace_id)
     check_input(wanted, workspace)
     task = await _new_task(deps, workspace, wanted, actor)
     diverged = workspace.state_diverged if task.needs_lock else None
     async with deps.transactions.write() as tx:
+        await admit(
+            deps,
+            tx,
+            organization_id=task.organization_id,
+            workspace_id=task.workspace_id,
+        )
         await deps.log.open(tx, task.id)
         stored = await plan_gates(deps, tx, await deps.store.insert(tx, task))
+        about(task.id, workspace_id=workspace_id, task_type=task.task_type.value)
+        for watcher in deps.watchers:
+            await watcher.changed(tx, None, stored, actor)
         if diverged:
             text = f"the workspace's state may be behind: {diverged}"
             await deps.log.note(tx, task.id, text, error=True)

@@ -1,12 +1,14 @@
 """Routes of tasks for people: make, look at, decide. Their logs have a module of their own."""
 
+from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
-from sluice.auth.guard import check, require
+from sluice.auth.guard import check, require, visible_workspaces
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
+from sluice.auth.policy import granted
 from sluice.base.ids import TaskId, WorkspaceId
 from sluice.base.paging import MAX_LIMIT, MAX_OFFSET, Page
 from sluice.tasks import actions, task_data
@@ -19,10 +21,29 @@ from sluice.wire.shapes.base import ReasonInput
 from sluice.wire.shapes.tasks import TaskInput, TaskStatus, TaskType
 
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
+Finder = Annotated[Principal, Depends(require(Permission.FIND))]
 Planner = Annotated[Principal, Depends(require(Permission.PLAN))]
 Applier = Annotated[Principal, Depends(require(Permission.APPLY))]
+
+
+async def _seen(request: Request, caller: Finder) -> TaskFilter:
+    """The tasks of an organization that lists may show the caller."""
+    return TaskFilter(
+        visible=await visible_workspaces(request),
+        in_no_workspace=Permission.READ in granted(caller),
+    )
+
+
+Seen = Annotated[TaskFilter, Depends(_seen)]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
+
+
+def _page(limit: Limit = 20, offset: Offset = 0) -> Page:
+    return Page(limit, offset)
+
+
+Paging = Annotated[Page, Depends(_page)]
 
 
 def build_router(deps: TaskDeps) -> APIRouter:
@@ -64,11 +85,10 @@ def _add_lists(router: APIRouter, deps: TaskDeps) -> None:
         _: Reader,
         status: TaskStatus | None = None,
         task_type: TaskType | None = None,
-        limit: Limit = 20,
-        offset: Offset = 0,
+        *,
+        page: Paging,
     ) -> tasks_shapes.TaskList:
         """A workspace's tasks, newest first."""
-        page = Page(limit, offset)
         which = TaskFilter(
             workspace_id=WorkspaceId(workspace_id), status=status, task_type=task_type
         )
@@ -80,18 +100,24 @@ def _add_lists(router: APIRouter, deps: TaskDeps) -> None:
     @router.get("/organizations/{organization}/tasks")
     async def list_organization_tasks(
         organization: str,
-        _: Reader,
+        seen: Seen,
         status: TaskStatus | None = None,
         task_type: TaskType | None = None,
         script: Annotated[str | None, Query(max_length=90)] = None,
-        limit: Limit = 20,
-        offset: Offset = 0,
+        *,
+        page: Paging,
     ) -> tasks_shapes.TaskList:
-        """An organization's tasks, newest first; those of a script by its key."""
-        page = Page(limit, offset)
+        """An organization's tasks, newest first; those of a script by its key.
+
+        Tasks of workspaces that the caller may not read are not among them.
+        """
         owner = await actions.find_organization(deps, organization=organization)
-        which = TaskFilter(
-            organization_id=owner, status=status, task_type=task_type, script=script
+        which = replace(
+            seen,
+            organization_id=owner,
+            status=status,
+            task_type=task_type,
+            script=script,
         )
         found = await actions.list_tasks(deps, which=which, page=page)
         return _task_list(found, page)
@@ -122,7 +148,10 @@ def _add_decisions(router: APIRouter, deps: TaskDeps) -> None:
     async def cancel(
         task_id: str, caller: Planner, given: ReasonInput | None = None
     ) -> tasks_shapes.Task:
-        """Stop a task safely."""
+        """Stop a task safely; one that may apply is stopped by who may apply."""
+        task = await actions.get_task(deps, task_id=TaskId(task_id))
+        if task.task_type is not TaskType.PLAN:
+            check(caller, Permission.APPLY)
         await actions.cancel(
             deps, task_id=TaskId(task_id), actor=caller.actor, reason=_reason(given)
         )

@@ -19,11 +19,16 @@ from sluice.events.topics import (
 )
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.events import (
+    CancelAsked,
+    Claimed,
     CloseGate,
+    Confirmed,
+    Discarded,
     Effect,
     EndGates,
     Event,
     FenceLog,
+    ForceCancelAsked,
     GivenUp,
     LeaseExpired,
     MarkDiverged,
@@ -31,6 +36,7 @@ from sluice.tasks.events import (
     PhaseEnded,
     ReleaseLock,
     SealLog,
+    Started,
     WakeQueue,
     WriteAgentLost,
     WriteNote,
@@ -95,7 +101,15 @@ async def happen(deps: TaskDeps, tx: Tx, task: Task, event: Event) -> Change:
         await _end_lease(deps, tx, change, _outcome(event), log_end)
     for effect in done.effects:
         await _carry_out(deps, tx, after, effect)
+    await watch(deps, tx, change, _actor(task, event))
     return change
+
+
+async def watch(deps: TaskDeps, tx: Tx, change: Change, actor: str) -> None:
+    """Have the watchers write down a change in the transaction that makes it."""
+    if change.after != change.before:
+        for watcher in deps.watchers:
+            await watcher.changed(tx, change.before, change.after, actor)
 
 
 async def tell(deps: TaskDeps, change: Change) -> None:
@@ -208,6 +222,18 @@ async def _end_lease(
         await _break_off_stages(deps, tx, after, now)
     else:
         await deps.store.clear_stages(tx, after.id, lease.phase)
+
+
+def _actor(task: Task, event: Event) -> str:
+    match event:
+        case Confirmed() | Discarded() | CancelAsked() | ForceCancelAsked():
+            return event.actor
+        case Claimed():
+            return event.lease.agent_id
+        case Started() | PhaseEnded():
+            return "server" if task.lease is None else task.lease.agent_id
+        case _:
+            return "server"
 
 
 def _outcome(event: Event) -> LeaseOutcome:

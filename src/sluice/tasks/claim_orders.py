@@ -52,12 +52,23 @@ async def orders_for(
     return orders
 
 
+async def _with_identities(deps: TaskDeps, order: PhaseOrder) -> PhaseOrder:
+    """The order with the identity tokens that its workspace asks for."""
+    if deps.identities is None:
+        return order
+    issued = await deps.identities.identities(order)
+    return order.model_copy(update={"identities": issued})
+
+
 async def _order(
     deps: TaskDeps, claim: Claim, variables: Sequence[Variable]
 ) -> PhaseOrder | None:
     task, lease = claim.change.after, claim.lease
     try:
-        return make_order(deps, task, claim.workspace, lease, claim.position, variables)
+        order = make_order(
+            deps, task, claim.workspace, lease, claim.position, variables
+        )
+        return await _with_identities(deps, order)
     except SluiceError as error:
         _logger.warning("no order can be made", task_id=task.id, detail=error.detail)
         reason = error.detail

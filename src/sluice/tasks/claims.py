@@ -12,14 +12,16 @@ import structlog
 
 from sluice.base.ids import AgentId, PoolId, TaskId, WorkspaceId, new_lease_id
 from sluice.base.transactions import Tx
-from sluice.tasks.changes import Change, tell
+from sluice.tasks.changes import Change, tell, watch
 from sluice.tasks.claim_orders import Claim, orders_for
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.events import Claimed
 from sluice.tasks.lifecycle import step
-from sluice.tasks.matching import Claimant, Holding, Wanted, room, takers, wanted
+from sluice.tasks.matching import Claimant, Holding, Wanted, takers, wanted
+from sluice.tasks.matching import room as room_of
 from sluice.tasks.model import Lease, LeaseRecord, LogFigures, Task
 from sluice.tasks.queue import next_phase
+from sluice.tasks.quota import RunningRoom
 from sluice.wire.agent import LogPosition, PhaseName, PhaseOrder, Slots
 from sluice.wire.shapes.workspaces import LockHolderKind
 from sluice.workspaces.model import Lock, Workspace
@@ -62,6 +64,11 @@ async def find_takers(
     pool_ids = {claimant.pool_id for claimant in claimants}
     labels: dict[PoolId, Mapping[str, str]] = {}
     async with deps.transactions.read() as tx:
+        if deps.quota.running:
+            running = await deps.store.running(tx, organization_ids)
+            full = RunningRoom(deps.quota.running, running).full(organization_ids)
+            claimants = [one for one in claimants if one.organization_id not in full]
+            organization_ids -= set(full)
         overview = await deps.store.overview(tx, organization_ids, pool_ids)
         if any(work.labels for work in overview.works):
             labels = await deps.agents.pool_labels(tx, pool_ids)
@@ -87,15 +94,18 @@ async def claim_phases(
 
 
 async def _claim(deps: TaskDeps, tx: Tx, claimants: Sequence[Claimant]) -> list[Claim]:
+    room = await _running_room(deps, tx, claimants)
     groups = await _groups(deps, tx, claimants)
     claims: list[Claim] = []
     passed_over: set[TaskId] = set()
     for _ in range(CLAIM_ATTEMPTS):
-        picks = await _picks(deps, tx, groups, passed_over)
+        picks = await _picks(deps, tx, groups, passed_over, room)
         if not picks:
             break
         made = await _secure(deps, tx, await _free(deps, tx, picks))
         claims += made
+        for claim in made:
+            room.take(claim.change.after.organization_id)
         if len(made) == len(picks):
             break
         passed_over |= {pick.task.id for pick in picks}
@@ -103,6 +113,17 @@ async def _claim(deps: TaskDeps, tx: Tx, claimants: Sequence[Claimant]) -> list[
         for group in groups:
             group.claimants = [c for c in group.claimants if c.agent_id not in served]
     return claims
+
+
+async def _running_room(
+    deps: TaskDeps, tx: Tx, claimants: Sequence[Claimant]
+) -> RunningRoom:
+    """How many tasks more each organization may have run, where that is limited."""
+    room = RunningRoom(deps.quota.running)
+    if room.most:
+        organization_ids = {claimant.organization_id for claimant in claimants}
+        room.running = await deps.store.claiming(tx, organization_ids)
+    return room
 
 
 async def _groups(
@@ -121,7 +142,7 @@ async def _groups(
         known = facts.get(claimant.agent_id)
         if known is None or known.pool_id != claimant.pool_id:
             continue
-        left = room(known, holds.get(claimant.agent_id, Holding()), claimant.slots)
+        left = room_of(known, holds.get(claimant.agent_id, Holding()), claimant.slots)
         if left != Slots():
             look = wanted(known, left)
             key = (look.pool_id, look.plan, look.apply)
@@ -130,17 +151,27 @@ async def _groups(
 
 
 async def _picks(
-    deps: TaskDeps, tx: Tx, groups: Iterable[_Group], passed_over: set[TaskId]
+    deps: TaskDeps,
+    tx: Tx,
+    groups: Iterable[_Group],
+    passed_over: set[TaskId],
+    room: RunningRoom,
 ) -> list[_Pick]:
     """The next task for each; they are kept from others from here on."""
     picks: list[_Pick] = []
     for group in groups:
-        if not group.claimants:
+        organization_id = group.wanted.organization_id
+        limit = len(group.claimants)
+        left = room.left(organization_id)
+        if left is not None:
+            taken = (pick.task.organization_id == organization_id for pick in picks)
+            limit = min(limit, left - sum(taken))
+        if limit <= 0:
             continue
         found = await deps.store.claimable(
             tx,
             group.wanted,
-            limit=len(group.claimants),
+            limit=limit,
             without=passed_over | {pick.task.id for pick in picks},
         )
         for claimant, task in zip(group.claimants, found, strict=False):
@@ -196,10 +227,13 @@ async def _secure(deps: TaskDeps, tx: Tx, picks: Sequence[_Pick]) -> list[Claim]
     await deps.workspaces.store.set_locks(tx, locks)
     await deps.store.add_leases(tx, [_record(deps, claim) for claim in claims])
     saved = await deps.store.save_all(tx, [claim.change.after for claim in claims])
-    return [
+    secured = [
         replace(claim, change=replace(claim.change, after=task))
         for claim, task in zip(claims, saved, strict=True)
     ]
+    for claim in secured:
+        await watch(deps, tx, claim.change, claim.lease.agent_id)
+    return secured
 
 
 def _claimed(deps: TaskDeps, pick: _Pick, position: LogPosition) -> Claim:

@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from sluice.auth.guard import require
 from sluice.auth.model import Principal, TaskPrincipal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.errors import ForbiddenError
 from sluice.edge.bodies import read_body
 from sluice.tasks import task_data

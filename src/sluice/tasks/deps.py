@@ -15,9 +15,12 @@ from sluice.tasks.ports import (
     GateKeeper,
     LateOutputStore,
     LogBook,
+    TaskIdentities,
     TaskStore,
     TaskTokens,
+    TaskWatcher,
 )
+from sluice.tasks.quota import UNLIMITED, Quota
 from sluice.workspaces.actions import WorkspaceDeps
 
 LEASE_SECONDS = 60.0
@@ -28,7 +31,8 @@ LOST_SCRIPT_SECONDS = 24 * 3600.0
 class TaskDeps:
     """Stores, neighbours and rules of tasks.
 
-    ``keepers`` answer at gates. ``lost_script_seconds`` is how long a begun script waits for an agent that was lost.
+    ``keepers`` answer at gates, ``watchers`` write down what becomes of tasks; ``identities`` issues identity tokens, where something does.
+    ``lost_script_seconds`` is how long a begun script waits for an agent that was lost.
     """
 
     transactions: Transactions
@@ -45,5 +49,8 @@ class TaskDeps:
     hub: Hub
     clock: Clock
     keepers: Sequence[GateKeeper] = ()
+    watchers: Sequence[TaskWatcher] = ()
     lease_seconds: float = LEASE_SECONDS
     lost_script_seconds: float = LOST_SCRIPT_SECONDS
+    quota: Quota = UNLIMITED
+    identities: TaskIdentities | None = None

@@ -28,6 +28,7 @@ from sluice.base.ids import (
 )
 from sluice.base.transactions import Tx
 from sluice.tasks import exec_rules, stages
+from sluice.tasks.admitting import admit
 from sluice.tasks.changes import Change, happen, locked, tell
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.events import Claimed, LeaseRenewed, PhaseEnded
@@ -80,6 +81,7 @@ async def begin_exec(
 
     Raises:
         ConflictError: the task has ended, another run holds it, or it is another's.
+        RateLimitedError: there are as many unfinished tasks as there may be.
     """
     new = Task(
         id=task_id,
@@ -138,6 +140,7 @@ async def _begin(
     """The run's lease: that which it has already, or a new one."""
     task = await deps.store.lock(tx, new.id)
     if task is None:
+        await admit(deps, tx, organization_id=new.organization_id)
         await deps.log.open(tx, new.id)
         try:
             task = await deps.store.insert(tx, new)
@@ -224,9 +227,15 @@ def _position(record: LeaseRecord) -> LogPosition:
 
 
 async def exec_organization(
-    deps: TaskDeps, *, task_id: TaskId, wanted: str | None
+    deps: TaskDeps,
+    *,
+    task_id: TaskId,
+    wanted: str | None,
+    visible: frozenset[OrganizationId] | None = None,
 ) -> OrganizationId:
-    """For which organization a user begins a run: the task's, the one named, or the only one.
+    """For which organization a user begins a run: the one named, the task's, or the only one.
+
+    The only one that is ``visible`` to the user; None for all.
 
     Raises:
         NotFoundError: there is no such organization.
@@ -243,7 +252,11 @@ async def exec_organization(
         task = await deps.store.get(tx, task_id)
         if task is not None:
             return task.organization_id
-        known = await organizations.list_organizations(tx)
+        known = [
+            organization
+            for organization in await organizations.list_organizations(tx)
+            if visible is None or organization.id in visible
+        ]
     if not known:
         raise NotFoundError("There is no organization yet; make one first.")
     if len(known) > 1:
@@ -252,6 +265,15 @@ async def exec_organization(
             f"organization: there are several ({names}); say which."
         )
     return known[0].id
+
+
+async def lies_in(
+    deps: TaskDeps, *, task_id: TaskId, organization_id: OrganizationId
+) -> bool:
+    """Whether the task is there, and this organization's."""
+    async with deps.transactions.read() as tx:
+        task = await deps.store.get(tx, task_id)
+    return task is not None and task.organization_id == organization_id
 
 
 # --- records -----------------------------------------------------------------

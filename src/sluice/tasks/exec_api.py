@@ -2,19 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 
-from sluice.auth.guard import require
-from sluice.auth.model import PoolPrincipal, Principal, TaskPrincipal
-from sluice.auth.policy import Permission
+from sluice.auth.guard import permit, permit_named, require, visible_organizations
+from sluice.auth.model import Place, PoolPrincipal, Principal, TaskPrincipal
+from sluice.auth.permissions import Permission
 from sluice.base.errors import ForbiddenError
-from sluice.base.ids import TaskId
+from sluice.base.ids import OrganizationId, TaskId
 from sluice.tasks import exec as exec_actions
 from sluice.tasks.deps import TaskDeps
 from sluice.wire.exec import ExecEnd, ExecRequest, ExecResponse, TaskName
 from sluice.wire.shapes.records import RecordKept, RecordOrRecords, RecordsKept
 
-Runner = Annotated[Principal, Depends(require(Permission.RUN_SCRIPT))]
+Runner = Annotated[Principal, Depends(require(Permission.RUN_SCRIPT, late=True))]
 Recorder = Annotated[Principal, Depends(require(Permission.WRITE_RECORDS))]
 Holder = Annotated[Principal, Depends(require(Permission.TASK_DATA))]
 Id = Annotated[TaskName, Path()]
@@ -39,6 +39,7 @@ def _add_runs(router: APIRouter, deps: TaskDeps) -> None:
         task_id: Id,
         given: ExecRequest,
         caller: Runner,
+        request: Request,
         organization: Annotated[str | None, Query(max_length=90)] = None,
     ) -> ExecResponse:
         """Run a script as this task, which is made where it is not there.
@@ -49,10 +50,9 @@ def _add_runs(router: APIRouter, deps: TaskDeps) -> None:
         task, pool_id = TaskId(task_id), None
         if isinstance(caller, PoolPrincipal):
             owner, pool_id = caller.organization_id, caller.pool_id
+            await permit(request, Place(owner))
         else:
-            owner = await exec_actions.exec_organization(
-                deps, task_id=task, wanted=organization
-            )
+            owner = await _owner(deps, request, task, organization)
         return await exec_actions.begin_exec(
             deps,
             organization_id=owner,
@@ -71,6 +71,25 @@ def _add_runs(router: APIRouter, deps: TaskDeps) -> None:
             deps, task_id=TaskId(task_id), ended=given, caller=caller
         )
         return {}
+
+
+async def _owner(
+    deps: TaskDeps, request: Request, task_id: TaskId, wanted: str | None
+) -> OrganizationId:
+    """The organization in which a user may begin the run."""
+    if wanted:
+        await permit_named(request, organization=wanted)
+    owner = await exec_actions.exec_organization(
+        deps,
+        task_id=task_id,
+        wanted=wanted,
+        visible=await visible_organizations(request),
+    )
+    if await exec_actions.lies_in(deps, task_id=task_id, organization_id=owner):
+        await permit_named(request, task_id=task_id)
+    elif not wanted:
+        await permit(request, Place(owner))
+    return owner
 
 
 def _add_records(router: APIRouter, deps: TaskDeps) -> None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from sluice.auth.guard import require
 from sluice.auth.model import AgentPrincipal, Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.errors import ForbiddenError
 from sluice.base.ids import LeaseId, TaskId
 from sluice.edge.bodies import read_body

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sluice.base.clock import rfc3339
-from sluice.base.errors import ForbiddenError, InvalidInputError, NotFoundError
+from sluice.base.errors import InvalidInputError, NotFoundError
 from sluice.base.ids import AgentId, LeaseId, TaskId
 from sluice.base.transactions import Tx
 from sluice.events.topics import task_topic
@@ -42,11 +42,13 @@ async def take_late_output(
 
     Raises:
         InvalidInputError: the body is no run of chunks.
-        ForbiddenError: the lease was another agent's.
+        NotFoundError: there is no such lease, or it was another agent's.
         ConflictError: the lease lasts, was reported whole, or bytes are missing before.
     """
     chunks = _chunks(task_id, body)
     async with deps.transactions.write() as tx:
+        # before the task is looked for: of others' the agent learns nothing
+        await _lease(deps, tx, agent_id, task_id, lease_id)
         task = await locked(deps, tx, task_id)
         lease = await _lease(deps, tx, agent_id, task_id, lease_id)
         late.check_ended(lease)
@@ -85,10 +87,8 @@ async def _lease(
     deps: TaskDeps, tx: Tx, agent_id: AgentId, task_id: TaskId, lease_id: LeaseId
 ) -> LeaseRecord:
     lease = await deps.store.get_lease(tx, lease_id)
-    if lease is None or lease.task_id != task_id:
+    if lease is None or lease.task_id != task_id or lease.agent_id != agent_id:
         raise NotFoundError(f"There is no lease {lease_id} of {task_id}.")
-    if lease.agent_id != agent_id:
-        raise ForbiddenError(f"The lease {lease_id} was not {agent_id}'s.")
     return lease
 
 

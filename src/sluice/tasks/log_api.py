@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from sluice.auth.guard import guarded
-from sluice.auth.policy import Permission
+from sluice.auth.guard import guarded, may_read
+from sluice.auth.permissions import Permission
 from sluice.base.clock import rfc3339
 from sluice.base.errors import InvalidInputError
 from sluice.logs.history import LogView
@@ -31,6 +31,7 @@ from sluice.tasks.output_query import task_id_of
 from sluice.tasks.output_socket import OutputSocket
 from sluice.tasks.present import duration_of
 from sluice.tasks.ranged import ranged
+from sluice.wire.shapes.streams import StreamStats
 
 _TEXT = "text/plain; charset=utf-8"
 _encode = msgspec.json.Encoder().encode
@@ -59,7 +60,7 @@ class StoredOutput:
         read = Permission.READ
         self.logs = guarded(read, described=LOGS)(self._logs)
         self.download = guarded(read, described=DOWNLOAD)(self._download)
-        self.stats = guarded(read, described=STATS)(self._stats)
+        self.stats = guarded(Permission.SIGNED_IN, described=STATS)(self._stats)
 
     async def _logs(self, request: Request) -> Response:
         """The output as JSON, text, or a page of records."""
@@ -93,8 +94,13 @@ class StoredOutput:
         return ranged(request, view, pieces, attachment=name)
 
     async def _stats(self, request: Request) -> Response:
-        """What is followed on this server."""
-        stats = self._deps.tails.stats()
+        """What is followed on this server of what the caller may read."""
+        streams = [
+            stream
+            for stream in self._deps.tails.stats().streams
+            if await may_read(request, task_id=stream.task_id)
+        ]
+        stats = StreamStats(streams=streams, count=len(streams))
         return Response(stats.model_dump_json(), media_type="application/json")
 
     async def _open(self, request: Request) -> tuple[Task, LogView]:

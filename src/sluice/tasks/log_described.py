@@ -60,6 +60,7 @@ LOGS = Described(
             " `format=records`, or any of `source`, `level`, `page` and `size`, a page of"
             " records: `content`, `page`, `size`, `total_elements`, `total_pages`.",
             "application/json",
+            or_media=_TEXT,
         )
     },
     (

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -10,7 +10,8 @@ from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from sluice.auth.guard import guarded, principal_of
-from sluice.auth.policy import Permission
+from sluice.auth.live import Ending, ending_with_caller
+from sluice.auth.permissions import Permission
 from sluice.base.clock import rfc3339
 from sluice.base.errors import SluiceError
 from sluice.base.ids import new_client_id
@@ -34,6 +35,8 @@ _HEADERS = {"x-accel-buffering": "no", "cache-control": "no-store"}
 _ALIVE = b": \n\n"
 _EVENTS = "text/event-stream"
 _TEXT = "text/plain; charset=utf-8"
+# who may not read any more is told so, if they take it within this time
+_LAST_WORDS_SECONDS = 1.0
 
 _DIALECTS = {
     StreamFormat.LIVE: DialectName.LIVE_SSE,
@@ -42,14 +45,18 @@ _DIALECTS = {
 
 
 class _Following:
-    """One follower's reader, which the server's stop cuts short.
+    """One follower's reader, which the server's stop cuts short, or the end of its rights.
 
-    Where the log is over only its rest is left: that is written to its end.
+    Where the log is over when the server stops only its rest is left: that is written to
+    its end.
     """
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.cut = False
+        self.ending: Ending | None = None
+        self._limit = asyncio.timeout(None)
+        self._begun = False
 
     def stop(self) -> None:
         """The server stops: the follower goes on at another one."""
@@ -57,19 +64,47 @@ class _Following:
             self.cut = True
             self.reader.stop()
 
+    def end(self, ending: Ending) -> None:
+        """The follower may not read any more."""
+        if self.ending is None:
+            self.ending = ending
+            self.cut = True
+            self.reader.stop()
+            self._hurry()
+
+    def _hurry(self) -> None:
+        if self._begun:
+            now = asyncio.get_running_loop().time()
+            self._limit.reschedule(now + _LAST_WORDS_SECONDS)
+
+    @asynccontextmanager
+    async def bounded(self) -> AsyncIterator[None]:
+        """Write in this block: it ends soon after the follower's rights have."""
+        try:
+            async with self._limit:
+                self._begun = True
+                if self.ending is not None:
+                    self._hurry()
+                yield
+        except TimeoutError:
+            self.reader.stop()
+
 
 class _Held(StreamingResponse):
     """A streaming answer that gives its reader back, whether or not it was ever begun."""
 
     def __init__(
-        self, stack: AsyncExitStack, content: AsyncIterator[bytes], media_type: str
+        self,
+        held: tuple[AsyncExitStack, _Following],
+        content: AsyncIterator[bytes],
+        media_type: str,
     ) -> None:
         super().__init__(content, media_type=media_type, headers=_HEADERS)
-        self._stack = stack
+        self._stack, self._following = held
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._stack:
+        async with self._stack, self._following.bounded():
             await super().__call__(scope, receive, send)
 
 
@@ -77,8 +112,7 @@ class _HeldText(_Held):
     """Plain text has no word for "not the end": cut short, it ends in the middle of HTTP."""
 
     def __init__(self, stack: AsyncExitStack, following: _Following) -> None:
-        super().__init__(stack, _text_bytes(following.reader), _TEXT)
-        self._following = following
+        super().__init__((stack, following), _text_bytes(following.reader), _TEXT)
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +140,7 @@ class OutputStreams:
         stack, following = await self._open(
             request, _DIALECTS[query.form], from_line(query.after)
         )
-        return _Held(stack, self._event_bytes(following), _EVENTS)
+        return _Held((stack, following), self._event_bytes(following), _EVENTS)
 
     async def _follow(self, request: Request) -> Response:
         """The log's bytes as they are, from an offset or behind a line, to its end."""
@@ -130,6 +164,7 @@ class OutputStreams:
             )
             following = _Following(reader)
             stack.enter_context(told_of_stop(request.scope, following.stop))
+            stack.enter_context(ending_with_caller(request, following.end))
             return stack.pop_all(), following
         raise AssertionError("unreachable")
 
@@ -156,7 +191,9 @@ class OutputStreams:
             if payload is None:
                 break
             yield payload
-        if reader.tail.end is not None and not following.cut:
+        if following.ending is not None:
+            yield message(StreamError(following.ending.code, following.ending.why))
+        elif reader.tail.end is not None and not following.cut:
             yield message(reader.tail.end)
 
 

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from sluice.auth.model import Principal, UserPrincipal
 from sluice.base.errors import InvalidInputError
 from sluice.base.ids import TaskId
+from sluice.edge.rate_limits import address_of
 from sluice.logs.dialects import DialectName
 from sluice.logs.tails import Start, from_line
 from sluice.tasks.model import Task
@@ -53,9 +54,10 @@ def stream_query(connection: HTTPConnection) -> StreamQuery:
             f"format is {given!r}; give `live` or `batch`."
         ) from None
     seen = connection.headers.get("last-event-id")
-    name, after = ("Last-Event-ID", seen) if seen else ("after", params.get("after"))
+    asked = params.get("after")
+    after = None if asked is None else whole_number("after", asked)
     return StreamQuery(
-        after=None if after is None else whole_number(name, after),
+        after=whole_number("Last-Event-ID", seen) if seen else after,
         form=form,
         acknowledges=params.get("ack") == "1",
     )
@@ -115,6 +117,6 @@ def visitor_of(connection: HTTPConnection, principal: Principal, task: Task) -> 
     user = (
         principal.user_id if isinstance(principal, UserPrincipal) else principal.actor
     )
-    address = connection.client.host if connection.client else ""
+    address = address_of(connection.scope)
     script = task.task_type is TaskType.SCRIPT
     return Visitor(task.id, user, address, script=script)

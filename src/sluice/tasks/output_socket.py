@@ -9,8 +9,9 @@ import msgspec
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from sluice.auth.guard import authorize
-from sluice.auth.policy import Permission
+from sluice.auth.guard import authorize, permit_named
+from sluice.auth.live import Ending, ending_with_caller
+from sluice.auth.permissions import Permission
 from sluice.base.clock import rfc3339
 from sluice.base.errors import SluiceError
 from sluice.base.ids import new_client_id
@@ -173,7 +174,7 @@ class Window:
 class Viewing:
     """One viewer at one stream, from `connected` to the end."""
 
-    __slots__ = ("_outlet", "_reader", "_window", "gone", "idle")
+    __slots__ = ("_outlet", "_reader", "_window", "ending", "gone", "idle")
 
     def __init__(self, outlet: Outlet, reader: Reader, window: Window | None) -> None:
         self._outlet = outlet
@@ -181,6 +182,7 @@ class Viewing:
         self._window = window
         self.gone = False
         self.idle = False
+        self.ending: Ending | None = None
         if outlet.push is not None:
             reader.push = outlet.push if window is None else self._pushed
 
@@ -216,6 +218,14 @@ class Viewing:
         self._reader.stop()
         if self._window is not None:
             self._window.open_for_good()
+
+    def end(self, ending: Ending) -> None:
+        """The viewer may not read any more."""
+        self.ending = ending
+        self.stop()
+        if not self._outlet.writable():
+            # nothing more gets through to say why
+            self._outlet.abort()
 
     async def _write(self, payload: bytes) -> bool:
         if self._window is not None:
@@ -302,8 +312,9 @@ class OutputSocket:
             self._deps.admission.leave(visitor)
 
     async def _admit(self, connection: HTTPConnection) -> tuple[Visitor, Wish]:
-        principal = await authorize(connection, Permission.READ)
+        await authorize(connection, Permission.READ, late=True)
         wish = self._wish_of(connection)
+        principal = await permit_named(connection, task_id=wish.task_id)
         task = await self._deps.tasks.task(wish.task_id)
         visitor = visitor_of(connection, principal, task)
         self._deps.admission.enter(visitor)
@@ -329,15 +340,17 @@ class OutputSocket:
         if connection is not None:
             raw = _RawOutlet(connection)
             viewing = Viewing(raw, reader, window)
-            connection.listen(viewing.heard)
-            await self._show(send, reader, viewing, raw, idle)
+            with ending_with_caller(HTTPConnection(scope), viewing.end):
+                connection.listen(viewing.heard)
+                await self._show(send, reader, viewing, raw, idle)
             return
         plain = _PlainOutlet(send)
         viewing = Viewing(plain, reader, window)
-        async with asyncio.TaskGroup() as group:
-            ears = group.create_task(_listen(receive, viewing, plain))
-            await self._show(send, reader, viewing, plain, idle)
-            ears.cancel()
+        with ending_with_caller(HTTPConnection(scope), viewing.end):
+            async with asyncio.TaskGroup() as group:
+                ears = group.create_task(_listen(receive, viewing, plain))
+                await self._show(send, reader, viewing, plain, idle)
+                ears.cancel()
 
     async def _show(
         self,
@@ -367,10 +380,14 @@ class OutputSocket:
             timer.cancel()
         if viewing.idle:
             last, code = _idle(idle_seconds), CLOSE_GOING_AWAY
+        reason = ""
+        if viewing.ending is not None:
+            code, reason = viewing.ending.close, viewing.ending.why
+            last = StreamError(viewing.ending.code, reason)
         if viewing.gone or last is None:
             return
         await outlet.write(message(last))
-        await send({"type": "websocket.close", "code": code})
+        await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
 async def _listen(receive: Receive, viewing: Viewing, outlet: _PlainOutlet) -> None:

@@ -25,7 +25,8 @@ from sluice.tasks.model import (
     Task,
 )
 from sluice.tasks.queue import PoolFacts
-from sluice.wire.agent import LogPosition, PhaseName
+from sluice.tasks.quota import Unfinished
+from sluice.wire.agent import LogPosition, OrderIdentity, PhaseName, PhaseOrder
 from sluice.wire.events import Event
 from sluice.wire.log_flow import Head
 from sluice.wire.script_mark import SaidLine, ScriptMark
@@ -146,6 +147,27 @@ class AgentFacts(Protocol):
         ...
 
 
+class TaskWatcher(Protocol):
+    """Writes down what becomes of tasks (`notifications` stands above and fulfils this).
+
+    It joins the transaction that changes the task, so nothing is lost and nothing told that
+    did not happen; it waits for nothing outside the database.
+    """
+
+    async def changed(
+        self, tx: Tx, before: Task | None, after: Task, actor: str
+    ) -> None:
+        """A task was made (``before`` is None) or changed.
+
+        Args:
+            tx: the transaction that does it.
+            before: the task as it was.
+            after: the task as it is stored.
+            actor: who did it: a user's name, an agent's id, or `server`.
+        """
+        ...
+
+
 class GateKeeper(Protocol):
     """Answers at gates (`runtasks`, `costs`, `policies` stand above and fulfil this).
 
@@ -177,6 +199,18 @@ class GateKeeper(Protocol):
         ...
 
 
+class TaskIdentities(Protocol):
+    """Issues identity tokens of phases (`auth.workload_issuer.WorkloadIssuer`)."""
+
+    async def identities(self, order: PhaseOrder) -> list[OrderIdentity]:
+        """The tokens that an order's workspace asks for.
+
+        Raises:
+            SluiceError: it asks for what cannot be.
+        """
+        ...
+
+
 class TaskTokens(Protocol):
     """Issues the token of one phase (`auth.jwt.TokenIssuer`)."""
 
@@ -193,13 +227,20 @@ class TaskTokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Which tasks a list shows; None means any."""
+    """Which tasks a list shows; None means any.
+
+    Attributes:
+        visible: of tasks in workspaces, those in these alone.
+        in_no_workspace: whether tasks that run scripts, which lie in none, are shown.
+    """
 
     organization_id: OrganizationId | None = None
     workspace_id: WorkspaceId | None = None
     status: TaskStatus | None = None
     task_type: TaskType | None = None
     script: str | None = None
+    visible: frozenset[WorkspaceId] | None = None
+    in_no_workspace: bool = True
 
 
 class TaskStore(Protocol):
@@ -237,6 +278,27 @@ class TaskStore(Protocol):
 
     async def save_all(self, tx: Tx, tasks: Sequence[Task]) -> list[Task]:
         """Store changed tasks that this transaction keeps from others' writes."""
+        ...
+
+    async def unfinished(
+        self,
+        tx: Tx,
+        organization_id: OrganizationId,
+        workspace_id: WorkspaceId | None,
+    ) -> Unfinished:
+        """How many tasks have not ended; nobody else makes one until the transaction ends."""
+        ...
+
+    async def running(
+        self, tx: Tx, organization_ids: Collection[OrganizationId]
+    ) -> dict[OrganizationId, int]:
+        """How many tasks have a lease; those without are left out."""
+        ...
+
+    async def claiming(
+        self, tx: Tx, organization_ids: Collection[OrganizationId]
+    ) -> dict[OrganizationId, int]:
+        """As `running`; nobody else claims in them until the transaction ends."""
         ...
 
     async def overview(

@@ -41,11 +41,13 @@ class WaitFacts:
         contenders: tasks of the workspace that hold or wait for its lock, in order.
         lock: who holds the lock.
         pools: all pools of the organization.
+        running: why nothing more of the organization may run now, in words; else empty.
     """
 
     contenders: Sequence[Task]
     lock: Lock | None
     pools: Sequence[PoolFacts]
+    running: str = ""
 
 
 def next_phase(task: Task) -> PhaseName | None:
@@ -116,7 +118,7 @@ def waiting_reason(task: Task, facts: WaitFacts) -> str:
         return f"workspace is locked by {lock.holder}{because}"
     if task.gate is not None:
         return f"comes to {task.gate}"
-    return _agents_reason(task, facts.pools)
+    return facts.running or _agents_reason(task, facts.pools)
 
 
 def _agents_reason(task: Task, pools: Sequence[PoolFacts]) -> str:

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from sluice.auth.guard import require
 from sluice.auth.model import Principal, ResultPrincipal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.errors import ForbiddenError, NotFoundError
 from sluice.base.ids import TaskId
 from sluice.tasks import actions, task_data

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+from sluice.auth.audit_calls import about
 from sluice.base.errors import InvalidInputError
 from sluice.base.ids import OrganizationId, PoolId, TaskId, new_task_id
 from sluice.events.topics import QUEUE, task_topic
+from sluice.tasks.admitting import admit
 from sluice.tasks.deps import TaskDeps
 from sluice.tasks.model import ScriptFacts, Task
 from sluice.tasks.order import seal_script
@@ -29,6 +31,7 @@ async def start_script(  # noqa: PLR0913 - what a script task is made of, each b
     Raises:
         InvalidInputError: the pool is not one of the organization's.
         ConflictError: there is a task with this id.
+        RateLimitedError: there are as many unfinished tasks as there may be.
     """
     task_id = task_id or new_task_id()
     sealed = seal_script(deps, task_id, script)
@@ -55,8 +58,10 @@ async def start_script(  # noqa: PLR0913 - what a script task is made of, each b
                 raise InvalidInputError(
                     f"pool_id: there is no pool {pool_id} in the organization."
                 )
+        await admit(deps, tx, organization_id=organization_id)
         await deps.log.open(tx, task.id)
         stored = await deps.store.insert(tx, task)
+        about(task.id, organization_id=organization_id)
     deps.hub.publish(task_topic(stored.id))
     deps.hub.publish(QUEUE)
     return stored

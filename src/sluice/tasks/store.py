@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sluice.base.errors import ConflictError
@@ -12,6 +12,7 @@ from sluice.base.ids import AgentId, LeaseId, PoolId, TaskId, WorkspaceId
 from sluice.base.paging import Page
 from sluice.base.transactions import Tx
 from sluice.db.engine import connection_of
+from sluice.db.lists import among
 from sluice.tasks.claim_store import SqlClaims
 from sluice.tasks.model import (
     TERMINAL_STATES,
@@ -23,6 +24,7 @@ from sluice.tasks.model import (
     TaskState,
 )
 from sluice.tasks.ports import TaskFilter
+from sluice.tasks.quota_store import SqlQuotas
 from sluice.tasks.rows import lease_record, lease_values, task_of, task_values
 from sluice.tasks.tables import task_actions, task_leases, task_stages, tasks
 from sluice.wire.agent import PhaseName
@@ -35,7 +37,7 @@ _QUEUE_LOCK = 0x51_0001
 _TERMINAL = [state.value for state in TERMINAL_STATES]
 
 
-class SqlTaskStore(SqlClaims):
+class SqlTaskStore(SqlClaims, SqlQuotas):
     """Tasks, stages, leases and actions on SQLite and PostgreSQL."""
 
     async def insert(self, tx: Tx, task: Task) -> Task:
@@ -293,4 +295,10 @@ def _wanted(which: TaskFilter) -> list[ColumnElement[bool]]:
         (tasks.c.task_type, which.task_type),
         (tasks.c.script_key, which.script),
     )
-    return [column == value for column, value in pairs if value is not None]
+    wanted = [column == value for column, value in pairs if value is not None]
+    inside = tasks.c.workspace_id
+    if which.visible is not None:
+        wanted.append(or_(inside.is_(None), among(inside, which.visible)))
+    if not which.in_no_workspace:
+        wanted.append(inside.is_not(None))
+    return wanted

@@ -93,11 +93,13 @@ class Admission:
     def _check_address(self, address: str) -> None:
         now = self._clock.monotonic()
         if len(self._recent) > _ADDRESSES:
-            self._recent = {
-                known: times
+            recent = [
+                (known, times)
                 for known, times in self._recent.items()
                 if times[-1] > now - MINUTE
-            }
+            ]
+            # where too many came within a minute, those that came first are forgotten
+            self._recent = dict(recent[-_ADDRESSES // 2 :])
         times = self._recent.setdefault(address, deque())
         while times and times[0] <= now - MINUTE:
             times.popleft()

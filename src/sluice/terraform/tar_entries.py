@@ -202,15 +202,16 @@ def _refuse_global(data: bytes) -> None:
 
 def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The records ``length key=value\\n`` of a pax header."""
-    while data:
-        digits, blank, _ = data[:12].partition(b" ")
+    begin = 0
+    while begin < len(data):
+        digits, blank, _ = data[begin : begin + 12].partition(b" ")
         length = _number(digits) if blank else 0
-        record = data[len(digits) + 1 : length]
+        record = data[begin + len(digits) + 1 : begin + length]
         key, equals, value = record.partition(b"=")
-        if not equals or not value.endswith(b"\n") or length > len(data):
+        if not equals or not value.endswith(b"\n") or begin + length > len(data):
             raise ArchiveError("The archive has a pax header that cannot be read.")
         yield key, value[:-1]
-        data = data[length:]
+        begin += length
 
 
 def _number(digits: bytes) -> int:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from sluice.base.transactions import Tx
+from sluice.base.transactions import CommitWatch, Tx
 
 Key = TypeVar("Key")
 Row = TypeVar("Row")
@@ -26,9 +26,13 @@ class MemoryTransactions:
     run one after the other (readers too, so nobody sees what is not committed). A
     transaction inside a transaction of the same asyncio task would wait for itself for
     ever, on SQLite as well, and is refused here.
+
+    Attributes:
+        watch: told of every write transaction right before and after it is kept.
     """
 
     def __init__(self) -> None:
+        self.watch: CommitWatch | None = None
         self._tables: list[dict[Any, Any]] = []
         self._lock = asyncio.Lock()
         self._owner: asyncio.Task[Any] | None = None
@@ -51,11 +55,15 @@ class MemoryTransactions:
             before = [dict(rows) for rows in self._tables]
             try:
                 yield tx
+                if self.watch is not None:
+                    await self.watch.before_commit(tx)
             except BaseException:
                 for rows, old in zip(self._tables, before, strict=False):
                     rows.clear()
                     rows.update(old)
                 raise
+        if self.watch is not None:
+            self.watch.committed(tx)
 
     @asynccontextmanager
     async def _alone(self, tx: MemoryTx) -> AsyncIterator[MemoryTx]:

@@ -17,6 +17,7 @@ from sluice.base.transactions import Tx
 from sluice.tasks.matching import Holding, Overview, Wanted, Work, serves
 from sluice.tasks.model import LeaseRecord, Task, TaskState
 from sluice.tasks.queue import claimable, has_turn, next_phase
+from sluice.tasks.quota import Unfinished
 from sluice.tasks.rows import labels_of, labels_text
 from sluice.testing.memory import MemoryTransactions, reading, writing
 from sluice.wire.agent import PhaseName, Slots
@@ -49,6 +50,45 @@ class MemoryClaims:
         newer = [replace(task, version=task.version + 1) for task in changed]
         self._tasks.update({task.id: task for task in newer})
         return newer
+
+    async def unfinished(
+        self,
+        tx: Tx,
+        organization_id: OrganizationId,
+        workspace_id: WorkspaceId | None,
+    ) -> Unfinished:
+        """How many tasks have not ended; transactions run one at a time."""
+        writing(tx)
+        ours = [
+            task
+            for task in self._tasks.values()
+            if task.organization_id == organization_id and not task.terminal
+        ]
+        at_home = workspace_id is not None
+        return Unfinished(
+            len(ours),
+            sum(at_home and task.workspace_id == workspace_id for task in ours),
+        )
+
+    async def running(
+        self, tx: Tx, organization_ids: Collection[OrganizationId]
+    ) -> dict[OrganizationId, int]:
+        """How many tasks have a lease; those without are left out."""
+        reading(tx)
+        return dict(
+            Counter(
+                task.organization_id
+                for task in self._tasks.values()
+                if task.lease is not None and task.organization_id in organization_ids
+            )
+        )
+
+    async def claiming(
+        self, tx: Tx, organization_ids: Collection[OrganizationId]
+    ) -> dict[OrganizationId, int]:
+        """As `running`; transactions run one at a time."""
+        writing(tx)
+        return await self.running(tx, organization_ids)
 
     async def overview(
         self,

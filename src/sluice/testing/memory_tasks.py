@@ -200,4 +200,6 @@ def _wanted(task: Task, which: TaskFilter) -> bool:
         (which.task_type, task.task_type),
         (which.script, task.script.key or None if task.script else None),
     )
-    return all(wanted in (None, value) for wanted, value in pairs)
+    seen = which.visible is None or task.workspace_id in {None, *which.visible}
+    seen = seen and (which.in_no_workspace or task.workspace_id is not None)
+    return seen and all(wanted in (None, value) for wanted, value in pairs)

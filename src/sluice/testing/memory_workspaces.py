@@ -9,6 +9,7 @@ from sluice.base.paging import Page
 from sluice.base.transactions import Tx
 from sluice.testing.memory import MemoryTransactions, reading, writing
 from sluice.workspaces.model import Lock, Variable, Workspace
+from sluice.workspaces.ports import WorkspaceFilter
 
 
 class MemoryWorkspaceStore:
@@ -57,17 +58,20 @@ class MemoryWorkspaceStore:
         )
 
     async def list_workspaces(
-        self, tx: Tx, organization_id: OrganizationId, page: Page
-    ) -> list[Workspace]:
-        """An organization's workspaces by name."""
+        self, tx: Tx, which: WorkspaceFilter, page: Page
+    ) -> tuple[list[Workspace], int]:
+        """Workspaces by name, and how many there are in all."""
         reading(tx)
-        rows = sorted(self._of(organization_id), key=lambda row: row.name)
-        return rows[page.offset : page.offset + page.limit]
-
-    async def count_workspaces(self, tx: Tx, organization_id: OrganizationId) -> int:
-        """How many workspaces an organization has."""
-        reading(tx)
-        return len(self._of(organization_id))
+        rows = sorted(
+            (
+                row
+                for row in self._of(which.organization_id)
+                if which.name in {None, row.name}
+                and (which.visible is None or row.id in which.visible)
+            ),
+            key=lambda row: row.name,
+        )
+        return rows[page.offset : page.offset + page.limit], len(rows)
 
     async def naming_pool(self, tx: Tx, pool_id: PoolId) -> list[str]:
         """Names of the workspaces that name this pool."""

@@ -89,7 +89,7 @@ class RegisterResponse(Message):
     """The agent's identity and its short-lived token (a JWT)."""
 
     agent_id: str
-    token: str
+    token: str = Field(repr=False)
     token_expires_at: datetime
     pool: PoolInfo
     server_time: datetime
@@ -171,7 +171,7 @@ class PingResponse(Message):
 
     commands: list[Command] = []
     pool: PoolInfo
-    token: str
+    token: str = Field(repr=False)
     token_expires_at: datetime
     advice: str = ""
 
@@ -206,10 +206,30 @@ class OrderVariable(Message):
     """A variable with its value, as the phase needs it."""
 
     key: str
-    value: str
+    value: str = Field(repr=False)
     category: str
     hcl: bool = False
     sensitive: bool = False
+
+
+class OrderIdentity(Message):
+    """A token with which a phase shows to other services what it is.
+
+    Attributes:
+        name: of its file; letters, digits and `_`.
+        token: signed by the server, for one audience.
+        token_variables: environment variables that hold the token.
+        path_variables: environment variables that name its file.
+        environment: what else is set with it.
+        instead_of: variables of the agent's own environment that would win over it.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
+    token: str = Field(repr=False)
+    token_variables: list[str] = []
+    path_variables: list[str] = []
+    environment: dict[str, str] = {}
+    instead_of: list[str] = []
 
 
 class PlanOptions(Message):
@@ -240,7 +260,7 @@ class ScriptOrder(Message):
     interpreter: list[str] = []
     body: str = ""
     path: str = ""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default={}, repr=False)
     sensitive: list[str] = []
     timeout_seconds: float | None = None
 
@@ -276,9 +296,10 @@ class PhaseOrder(Message):
     plan_json_url: str
     variables: list[OrderVariable]
     options: PlanOptions
-    task_token: str
+    task_token: str = Field(repr=False)
     log: LogPosition
-    script: ScriptOrder | None = None
+    script: ScriptOrder | None = Field(default=None, repr=False)
+    identities: list[OrderIdentity] = []
 
 
 class StageReport(Message):

@@ -67,9 +67,10 @@ class Gap(msgspec.Struct, frozen=True, tag="gap", tag_field="event"):
 
 
 class Capped(msgspec.Struct, frozen=True, tag="capped", tag_field="event"):
-    """The log reached its limit; what comes after is not stored."""
+    """The log reached its limit; output that comes after is not stored."""
 
     limit_bytes: int
+    from_byte: int = 0
 
 
 class AgentLost(msgspec.Struct, frozen=True, tag="agent_lost", tag_field="event"):
@@ -116,6 +117,16 @@ def decode_event(meta: bytes) -> Event:
         return _decoder.decode(meta)
     except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(str(error)) from error
+
+
+def capped_line(event: Capped) -> bytes:
+    """The line a person reads where a log's output ends before the task does."""
+    text = (
+        f"===== output from byte {event.from_byte} of this log on is not stored: it has"
+        f" reached its limit of {event.limit_bytes} bytes, which the server's setting"
+        " log_bytes_per_task (SLUICE_LOG_BYTES_PER_TASK) raises; the task goes on ====="
+    )
+    return text.encode() + b"\n"
 
 
 def marker_line(stage: Stage, edge: str, at: datetime) -> bytes:

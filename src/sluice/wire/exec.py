@@ -46,7 +46,7 @@ class ExecResponse(Message):
     agent_id: str
     lease_id: str
     lease_seconds: float
-    task_token: str
+    task_token: str = Field(repr=False)
     log: LogPosition
 
 

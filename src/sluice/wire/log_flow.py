@@ -13,7 +13,12 @@ another epoch                         `wrong_epoch`: the sender stops
 log closed                            `closed`: the sender stops
 checksum does not fit                 `corrupt`: nothing stored, send again
 length 0                              a probe: `ok` with the committed offset
+output beyond the log's limit         `full` with the limit: what fits was stored
 ====================================  =========================================
+
+A log that is full takes no more output, but the sender goes on: it fills the log up to the
+limit, puts one `capped` event there, drops all further output, and sends what else there
+is to say (stages, notes) as long as that stays within `EVENT_ROOM` of the limit.
 """
 
 from dataclasses import dataclass, replace
@@ -27,6 +32,8 @@ WATCHED_BYTES = 64 * 1024
 UNWATCHED_BYTES = 256 * 1024
 WATCHED_SECONDS = 0.01
 UNWATCHED_SECONDS = 1.0
+EVENT_ROOM = 256 * 1024
+"""So many bytes of events may stand behind the limit of a log."""
 
 
 class AckStatus(StrEnum):
@@ -37,6 +44,7 @@ class AckStatus(StrEnum):
     WRONG_EPOCH = "wrong_epoch"
     CLOSED = "closed"
     CORRUPT = "corrupt"
+    FULL = "full"
 
 
 class StreamMode(StrEnum):
@@ -50,7 +58,8 @@ class StreamMode(StrEnum):
 class Ack(msgspec.Struct, frozen=True):
     """The receiver's answer; ``committed`` and ``next_line`` are durable.
 
-    ``command`` is `cancel` or `force_cancel` where the task's agent is asked to stop.
+    ``command`` is `cancel` or `force_cancel` where the task's agent is asked to stop;
+    ``limit`` the log's limit in bytes where it is full.
     """
 
     status: AckStatus
@@ -58,6 +67,22 @@ class Ack(msgspec.Struct, frozen=True):
     next_line: int
     watched: bool = False
     command: str = ""
+    limit: int | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """From where on a sender drops output, because the log is full.
+
+    Attributes:
+        at: the offset at which output ends and the `capped` event stands.
+        limit: the log's limit, as the receiver named it.
+        room_end: no event goes beyond this offset.
+    """
+
+    at: int
+    limit: int
+    room_end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +103,17 @@ class Offer:
     offset: int
     length: int
     intact: bool = True
+
+
+def capped(known: Cap | None, *, limit: int, committed: int) -> Cap:
+    """The sender's cap once the receiver said `full`; saying it again changes nothing.
+
+    A receiver whose limit was lowered meanwhile takes fewer events; what it has stays.
+    """
+    room_end = max(limit + EVENT_ROOM, committed)
+    if known is None:
+        return Cap(max(limit, committed), limit, room_end)
+    return replace(known, room_end=min(known.room_end, room_end))
 
 
 class Verdict(StrEnum):
@@ -205,7 +241,7 @@ def on_ack(sender: Sender, ack: Ack, *, end: int) -> Sender:
             return replace(sender, stopped="another lease writes this log now")
         case AckStatus.CLOSED:
             return replace(sender, stopped="the log is closed")
-        case AckStatus.OK | AckStatus.REFUSED | AckStatus.CORRUPT:
+        case AckStatus.OK | AckStatus.REFUSED | AckStatus.CORRUPT | AckStatus.FULL:
             pass
         case _:
             assert_never(ack.status)

@@ -4,7 +4,10 @@ import re
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # all control characters but tab and newline; what ends lines or turns their order elsewhere
-_UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_UNSHOWN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+    "\U000e0000-\U000e007f]"
+)
 
 
 def check_texts(value: object) -> None:

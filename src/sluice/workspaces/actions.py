@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from sluice.auth.audit_calls import about
 from sluice.auth.keyring import KeyRing
 from sluice.auth.model import Organization
 from sluice.base.clock import Clock
@@ -39,6 +40,7 @@ from sluice.workspaces.ports import (
     Pools,
     Tasks,
     VariableStore,
+    WorkspaceFilter,
     WorkspaceStore,
 )
 from sluice.workspaces.sealing import value_of
@@ -93,23 +95,28 @@ async def create_workspace(
         )
         await _refuse_taken(deps, tx, workspace)
         await deps.store.add(tx, workspace)
+        about(workspace.id, name=workspace.name)
     return workspace
 
 
 async def list_workspaces(
-    deps: WorkspaceDeps, *, organization: str, name: str | None, page: Page
+    deps: WorkspaceDeps,
+    *,
+    organization: str,
+    page: Page,
+    name: str | None = None,
+    visible: frozenset[WorkspaceId] | None = None,
 ) -> tuple[list[Workspace], int]:
     """A page of an organization's workspaces by name and how many there are.
 
-    With ``name`` the one of this name, whatever the page.
+    With ``name`` the one of this name, whatever the page; none but those ``visible``.
     """
     async with deps.transactions.read() as tx:
         owner = await _organization(deps, tx, organization)
-        if name is None:
-            found = await deps.store.list_workspaces(tx, owner.id, page)
-            return found, await deps.store.count_workspaces(tx, owner.id)
-        named = await deps.store.find(tx, owner.id, name)
-    return ([], 0) if named is None else ([named], 1)
+        which = WorkspaceFilter(owner.id, name, visible)
+        return await deps.store.list_workspaces(
+            tx, which, page if name is None else Page()
+        )
 
 
 async def get_workspace(deps: WorkspaceDeps, *, workspace_id: WorkspaceId) -> Workspace:

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
-from sluice.auth.guard import require
+from sluice.auth.guard import require, visible_workspaces
 from sluice.auth.model import Principal
-from sluice.auth.policy import Permission
+from sluice.auth.permissions import Permission
 from sluice.base.ids import VariableId, WorkspaceId
 from sluice.base.paging import MAX_LIMIT, MAX_OFFSET, Page
 from sluice.wire.shapes import workspaces as workspaces_shapes
@@ -21,8 +21,10 @@ from sluice.workspaces import actions, variable_actions
 from sluice.workspaces.actions import WorkspaceDeps
 from sluice.workspaces.model import Lock, Variable, Workspace
 
+Finder = Annotated[Principal, Depends(require(Permission.FIND))]
 Reader = Annotated[Principal, Depends(require(Permission.READ))]
 Applier = Annotated[Principal, Depends(require(Permission.APPLY))]
+Creator = Annotated[Principal, Depends(require(Permission.CREATE_WORKSPACE))]
 Keeper = Annotated[Principal, Depends(require(Permission.ADMIN_WORKSPACE))]
 
 
@@ -39,14 +41,19 @@ def _add_workspaces(router: APIRouter, deps: WorkspaceDeps) -> None:
     @router.get("/organizations/{organization}/workspaces")
     async def list_workspaces(
         organization: str,
-        _: Reader,
+        _: Finder,
+        request: Request,
         name: str | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20,
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
     ) -> workspaces_shapes.WorkspaceList:
-        """An organization's workspaces by name; `name` finds one."""
+        """The workspaces that the caller may read, by name; `name` finds one."""
         found, total = await actions.list_workspaces(
-            deps, organization=organization, name=name, page=Page(limit, offset)
+            deps,
+            organization=organization,
+            page=Page(limit, offset),
+            name=name,
+            visible=await visible_workspaces(request),
         )
         return workspaces_shapes.WorkspaceList(
             workspaces=[workspace_resource(workspace) for workspace in found],
@@ -57,7 +64,7 @@ def _add_workspaces(router: APIRouter, deps: WorkspaceDeps) -> None:
 
     @router.post("/organizations/{organization}/workspaces", status_code=201)
     async def create_workspace(
-        organization: str, given: WorkspaceInput, _: Keeper
+        organization: str, given: WorkspaceInput, _: Creator
     ) -> workspaces_shapes.Workspace:
         """Make a workspace; the organization is named by its id or its name."""
         made = await actions.create_workspace(

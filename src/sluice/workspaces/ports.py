@@ -1,6 +1,7 @@
 """What workspaces need: their own stores, organizations and pools, and what hangs on a workspace."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from sluice.auth.model import Organization
@@ -8,6 +9,20 @@ from sluice.base.ids import OrganizationId, PoolId, TaskId, VariableId, Workspac
 from sluice.base.paging import Page
 from sluice.base.transactions import Tx
 from sluice.workspaces.model import Lock, Variable, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceFilter:
+    """Which workspaces of an organization a list shows.
+
+    Attributes:
+        name: the one of this name; None for any.
+        visible: none but these; None for all.
+    """
+
+    organization_id: OrganizationId
+    name: str | None = None
+    visible: frozenset[WorkspaceId] | None = None
 
 
 class WorkspaceStore(Protocol):
@@ -48,13 +63,9 @@ class WorkspaceStore(Protocol):
         ...
 
     async def list_workspaces(
-        self, tx: Tx, organization_id: OrganizationId, page: Page
-    ) -> list[Workspace]:
-        """An organization's workspaces by name."""
-        ...
-
-    async def count_workspaces(self, tx: Tx, organization_id: OrganizationId) -> int:
-        """How many workspaces an organization has."""
+        self, tx: Tx, which: WorkspaceFilter, page: Page
+    ) -> tuple[list[Workspace], int]:
+        """Workspaces by name, and how many there are in all."""
         ...
 
     async def naming_pool(self, tx: Tx, pool_id: PoolId) -> list[str]:

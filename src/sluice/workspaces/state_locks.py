@@ -64,18 +64,19 @@ class StateLocks:
         return as_lock_info(workspace, held)
 
     async def release(
-        self, tx: Tx, workspace_id: WorkspaceId, lock_id: str | None
+        self, tx: Tx, workspace_id: WorkspaceId, lock_id: str | None, *, actor: str
     ) -> LockInfo | None:
         """Free a terraform's lock: None where it is free now, else who holds it.
 
-        The IDs of tasks' and people's locks are shown to terraform as well; knowing one
-        frees nothing.
+        Everybody who reads the workspace sees the ID of its lock, whoever's it is: knowing
+        one frees nothing. Without an ID any terraform's lock is freed.
         """
         workspace = await self._hold(tx, workspace_id)
         lock = workspace.lock
         if lock is None:
             return None
-        if not _of_terraform(lock) or lock_id not in {None, lock.id}:
+        own = lock_id is None or (lock.id, lock.holder) == (lock_id, actor)
+        if not _of_terraform(lock) or not own:
             return as_lock_info(workspace, lock)
         await self._store.release_lock(tx, workspace_id, lock.id)
         return None

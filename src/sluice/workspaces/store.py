@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.base.errors import ConflictError, NotFoundError
@@ -21,6 +21,7 @@ from sluice.wire.shapes.workspaces import (
     VariableCategory,
 )
 from sluice.workspaces.model import Lock, Variable, Workspace
+from sluice.workspaces.ports import WorkspaceFilter
 from sluice.workspaces.tables import variables, workspaces
 
 _FREE: dict[str, object] = {
@@ -82,26 +83,21 @@ class SqlWorkspaceStore:
         return await _one(tx, found)
 
     async def list_workspaces(
-        self, tx: Tx, organization_id: OrganizationId, page: Page
-    ) -> list[Workspace]:
-        """An organization's workspaces by name."""
+        self, tx: Tx, which: WorkspaceFilter, page: Page
+    ) -> tuple[list[Workspace], int]:
+        """Workspaces by name, and how many there are in all."""
+        wanted = _wanted(which)
         found = (
             select(workspaces)
-            .where(workspaces.c.organization_id == organization_id)
+            .where(*wanted)
             .order_by(workspaces.c.name)
             .limit(page.limit)
             .offset(page.offset)
         )
-        return [_workspace(row) for row in await connection_of(tx).execute(found)]
-
-    async def count_workspaces(self, tx: Tx, organization_id: OrganizationId) -> int:
-        """How many workspaces an organization has."""
-        count = (
-            select(func.count())
-            .select_from(workspaces)
-            .where(workspaces.c.organization_id == organization_id)
-        )
-        return await connection_of(tx).scalar(count) or 0
+        count = select(func.count()).select_from(workspaces).where(*wanted)
+        connection = connection_of(tx)
+        rows = await connection.execute(found)
+        return [_workspace(row) for row in rows], await connection.scalar(count) or 0
 
     async def naming_pool(self, tx: Tx, pool_id: PoolId) -> list[str]:
         """Names of the workspaces that name this pool."""
@@ -252,6 +248,16 @@ class SqlVariableStore:
         await connection_of(tx).execute(
             variables.delete().where(variables.c.workspace_id == workspace_id)
         )
+
+
+def _wanted(which: WorkspaceFilter) -> list[ColumnElement[bool]]:
+    columns = workspaces.c
+    wanted = [columns.organization_id == which.organization_id]
+    if which.name is not None:
+        wanted.append(columns.name == which.name)
+    if which.visible is not None:
+        wanted.append(among(columns.id, which.visible))
+    return wanted
 
 
 async def _one(tx: Tx, found: Select[Any]) -> Workspace | None:

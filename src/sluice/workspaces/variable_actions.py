@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from sluice.auth.audit_calls import about
 from sluice.base.errors import ConflictError, InvalidInputError, NotFoundError
 from sluice.base.ids import VariableId, WorkspaceId, new_variable_id
 from sluice.base.transactions import Tx
@@ -47,6 +48,7 @@ async def add_variable(
                     f"{variable.key!r} already ({other.id}); change that one."
                 )
         await deps.variables.add(tx, variable)
+        about(variable.id, key=variable.key, workspace_id=workspace_id)
     return variable
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from sluice.wire.run_task import EnforcementLevel, RunTaskStage
+from sluice.wire.secret import Secret
 from sluice.wire.shapes.base import Input, Resource
 
 MAX_KEY = 1000
@@ -25,7 +26,7 @@ RunTaskName = Annotated[
 ]
 Description = Annotated[str, Field(max_length=1000)]
 EndpointUrl = Annotated[str, Field(min_length=1, max_length=500)]
-HmacKey = Annotated[str, Field(max_length=MAX_KEY)]
+HmacKey = Annotated[Secret, Field(max_length=MAX_KEY)]
 TimeoutSeconds = Annotated[int, Field(ge=60, le=3600)]
 Network = Annotated[str, Field(max_length=100), AfterValidator(_network)]
 Networks = Annotated[list[Network], Field(max_length=MAX_CIDRS)]

@@ -1,11 +1,13 @@
 """Registered scripts, their parameters, and what is said of their runs (spec/2)."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import ConfigDict, Field, StringConstraints
+from typing_extensions import override
 
 from sluice.wire.labels import Labels
 from sluice.wire.script_stream import InstallMessage
@@ -62,7 +64,7 @@ class Parameter(Input):
     name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     type: ParameterType = ParameterType.STRING
     required: bool = False
-    default: Scalar | None = None
+    default: Scalar | None = Field(default=None, repr=False)
     pattern: str | None = Field(default=None, max_length=500)
     choices: list[Annotated[str, StringConstraints(max_length=500)]] = Field(
         default=[], max_length=100
@@ -160,6 +162,12 @@ class InstallInput(Input):
     key: Key
     version: str = Field(default="", max_length=200)
     organization: str | None = Field(default=None, max_length=200)
+
+    @override
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Without the parameters: they may be secret."""
+        known = type(self).model_fields
+        return [shown for shown in super().__repr_args__() if shown[0] in known]
 
     @property
     def parameters(self) -> dict[str, object]:

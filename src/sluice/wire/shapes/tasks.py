@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 
+from sluice.wire.secret import Secret
 from sluice.wire.shapes.base import Input, Resource
 
 
@@ -43,7 +44,7 @@ class RunVariable(Input):
     """A variable for one task; ``value`` is literal text unless ``hcl``."""
 
     key: str = Field(min_length=1, max_length=250)
-    value: str = Field(max_length=256 * 1024)
+    value: Secret = Field(max_length=256 * 1024, repr=False)
     hcl: bool = False
 
 

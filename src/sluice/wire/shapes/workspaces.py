@@ -7,6 +7,7 @@ from pydantic import Field
 
 from sluice.wire.agent import Engine
 from sluice.wire.labels import Labels
+from sluice.wire.secret import Secret
 from sluice.wire.shapes.base import Input, Name, Resource
 
 
@@ -102,7 +103,7 @@ class VariableInput(Input):
     """A new variable."""
 
     key: str = Field(min_length=1, max_length=250, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")
-    value: str = Field(default="", max_length=256 * 1024)
+    value: Secret = Field(default="", max_length=256 * 1024, repr=False)
     category: VariableCategory = VariableCategory.TERRAFORM
     hcl: bool = False
     sensitive: bool = False
@@ -112,7 +113,7 @@ class VariableInput(Input):
 class VariablePatch(Input):
     """Changes to a variable; a sensitive one can be replaced, never made readable."""
 
-    value: str | None = Field(default=None, max_length=256 * 1024)
+    value: Secret | None = Field(default=None, max_length=256 * 1024, repr=False)
     hcl: bool | None = None
     sensitive: bool | None = None
     description: str | None = Field(default=None, max_length=500)
