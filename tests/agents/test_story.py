@@ -147,7 +147,9 @@ async def test_agents_speak_for_themselves_only(house: House) -> None:
     )
     report = {"lease_id": job.order["lease_id"]}
     path = f"/agents/{other['agent_id']}/tasks/{job.order['task_id']}/started"
-    await stranger.post(path, report, expect=403)
+    # another's lease is not there for it
+    refused = await stranger.post(path, report, expect=404)
+    assert refused["detail"] == f"There is no lease {report['lease_id']}."
     await house.admin.post(f"/agents/{house.agent_id}/ping", body, expect=403)
     await house.agent.post("/agents/register", {"name": "x", "version": ""}, expect=403)
     pinged = await house.agent.post(f"/agents/{house.agent_id}/ping", body)

@@ -408,8 +408,9 @@ async def test_what_is_delivered_is_counted(
     async with asyncio.TaskGroup() as group:
         for _ in range(2):
             group.create_task(frames_of(system, task_id))
-        await asyncio.sleep(0.1)
-        assert (value("active_streams"), value("active_clients")) == (1, 2)
+        async with asyncio.timeout(30):
+            while (value("active_streams"), value("active_clients")) != (1, 2):
+                await asyncio.sleep(0.01)
         await agent.say(numbered(4, 2))
         await system.logs.seal(task_id, "success")
     assert (value("active_streams"), value("active_clients")) == (0, 0)
